@@ -173,3 +173,15 @@ func Scalar(value jsontext.Value) Value {
 	}
 	return nil
 }
+
+// Text is the JSON text of a value, by which values are the same exactly where their types and contents are; "" for nil.
+func Text(v Value) string {
+	if v == nil {
+		return ""
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "" // a text that is no UTF-8, or a number that is none
+	}
+	return string(b)
+}

@@ -1,0 +1,539 @@
+package journey
+
+import (
+	"container/heap"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/waymark-analytics/waymark/pkg/event"
+	"github.com/waymark-analytics/waymark/pkg/keyhash"
+	"github.com/waymark-analytics/waymark/pkg/rules"
+	"github.com/waymark-analytics/waymark/schemas/facts"
+	"github.com/waymark-analytics/waymark/schemas/touchpoint"
+	"github.com/waymark-analytics/waymark/services/sessionizer/internal/state"
+)
+
+// Version is the number of what Apply concludes: it changes when the same log would give other facts.
+const Version = 1
+
+// Record is a record of `touchpoints`. Its buffers are the caller's again after Apply.
+type Record struct {
+	Offset     int64
+	Time       int64 // the broker's append time, UTC ms
+	Key, Value []byte
+}
+
+// Config is what a partition is made of.
+type Config struct {
+	Partition int32
+	Rules     func(project string) *rules.Rules // called once for each project met
+}
+
+// Partition is the state of one partition and the facts it has concluded since the last Cut. Not safe for concurrent use.
+type Partition struct {
+	config Config
+	next   int64
+	clock  int64
+
+	byName   map[string]*project
+	projects []*project  // by number
+	waking   projectHeap // all of them
+
+	index   map[uint64]uint32 // hash -> person
+	chunks  [][]person
+	persons uint32
+	arena   state.Arena
+	tables  tables
+	many    map[uint32]idSet
+	open    int // persons whose last session is open
+	kept    int // events
+
+	changed []uint32 // persons that are dirty
+	grown   int      // bytes of them, about
+
+	facts builder
+
+	// Memory used again from record to record.
+	event        touchpoint.Event
+	control      touchpoint.Control
+	buf, scratch []byte
+	before, fold fold
+	old, now     []derived
+}
+
+// New makes the partition that has seen nothing.
+func New(c Config) *Partition {
+	return &Partition{config: c, byName: map[string]*project{}, index: map[uint64]uint32{}, many: map[uint32]idSet{}}
+}
+
+// Next is the offset of the record that Apply expects.
+func (p *Partition) Next() int64 { return p.next }
+
+// Clock is the latest append time of any record: UTC ms.
+func (p *Partition) Clock() int64 { return p.clock }
+
+// Apply takes the next record of the log. An error means that the log is not the one that this state came from, or that a
+// record cannot be read: the partition must stop. The state is then what it was.
+func (p *Partition) Apply(r Record) error {
+	if r.Offset != p.next {
+		return fmt.Errorf("partition %d: record %d came where %d was due", p.config.Partition, r.Offset, p.next)
+	}
+	if len(r.Key) > 0 {
+		p.event.Reset()
+		if err := p.event.UnmarshalVTUnsafe(r.Value); err != nil {
+			return fmt.Errorf("partition %d: record %d: read event: %w", p.config.Partition, r.Offset, err)
+		}
+	} else {
+		p.control.Reset()
+		if err := p.control.UnmarshalVT(r.Value); err != nil {
+			return fmt.Errorf("partition %d: record %d: read control: %w", p.config.Partition, r.Offset, err)
+		}
+	}
+	p.next++
+	p.clock = max(p.clock, r.Time)
+	p.scratch = p.scratch[:0]
+	p.facts.record(r.Offset)
+	if len(r.Key) > 0 {
+		p.applyEvent(r.Offset, &p.event)
+	} else {
+		p.facts.verdict(facts.VerdictNone)
+		if end := p.control.GetEnd(); end != nil {
+			p.end(end.Project)
+		}
+	}
+	p.fire()
+	return nil
+}
+
+func (p *Partition) project(name string) *project {
+	if pr, ok := p.byName[name]; ok {
+		return pr
+	}
+	name = strings.Clone(name) // the caller's buffer is its own again
+	pr := &project{name: name, number: uint16(len(p.projects)), program: compile(name, p.config.Rules(name)), wake: forever}
+	p.byName[name] = pr
+	p.projects = append(p.projects, pr)
+	heap.Push(&p.waking, pr)
+	return pr
+}
+
+func (p *Partition) applyEvent(offset int64, e *touchpoint.Event) {
+	pr := p.project(e.Project)
+	defer p.reschedule(pr)
+	pr.arrive(p.clock)
+	if w, ok := pr.watermark(p.clock); ok && e.OccurredAt < w-pr.program.lateness {
+		p.facts.verdict(facts.VerdictTooLate)
+		return
+	}
+	name := event.Person(e)
+	i := p.find(pr, keyhash.Of(pr.name, name), name)
+	k := p.keep(pr, offset, e)
+	if p.repeats(pr, i, &k) {
+		p.facts.verdict(facts.VerdictDuplicate)
+		return
+	}
+	pr.latest = max(pr.latest, e.OccurredAt)
+	if !pr.seen {
+		pr.seen, pr.latest = true, e.OccurredAt
+	}
+	p.touch(i)
+	if s, ok := p.many[i]; ok {
+		p.buf = p.tables.appendID(p.buf[:0], k.id)
+		s[hashBytes(p.buf)] = struct{}{}
+	}
+	if !p.extend(pr, i, &k) {
+		p.revise(pr, i, k)
+	}
+}
+
+// keep makes what is remembered of an event.
+func (p *Partition) keep(pr *project, offset int64, e *touchpoint.Event) kept {
+	t := &p.tables
+	text := func(s string) string { return t.strings.Text(t.strings.ID(s)) }
+	k := kept{
+		at: e.OccurredAt, offset: offset, id: []byte(e.MessageId), step: text(e.Step), passive: pr.program.rules.IsPassive(e.Step), bot: e.Bot,
+		pageView: e.Name == "Page Viewed" || e.Name == "Screen Viewed", path: text(e.Path),
+		context:  t.contexts.id(contextTuple{text(e.Channel), text(e.Device), text(e.Browser), text(e.Country), text(e.AppVersion)}),
+		campaign: t.campaigns.id(campaignTuple{text(e.Campaign), text(e.CampaignSource), text(e.CampaignMedium)}),
+		flags:    t.flags(e.Flags), mask: pr.program.mask(e),
+	}
+	if e.UserId != "" && e.AnonymousId != "" {
+		k.anon = text(e.AnonymousId)
+	}
+	if k.excluded = pr.program.isExcluded(e.Referrer); !k.excluded {
+		k.referrer = text(e.Referrer)
+	}
+	for _, field := range pr.program.hold {
+		value := canonical(event.Field(e, field))
+		if value == `""` {
+			value = ""
+		}
+		k.holds = append(k.holds, t.strings.ID(value))
+	}
+	if e.Step == "purchase" {
+		if e.OrderId != "" {
+			k.order = max(xxhash.Sum64String(e.OrderId), 1) // 0 is none
+		}
+		if e.Revenue != nil {
+			k.paid, k.revenue, k.currency = true, *e.Revenue, text(e.Currency)
+		}
+	}
+	return k
+}
+
+func (t *tables) flags(flags []string) string {
+	switch len(flags) {
+	case 0:
+		return ""
+	case 1:
+		return t.strings.Text(t.strings.ID(flags[0]))
+	}
+	joined := flags[0]
+	for _, f := range flags[1:] {
+		joined += "\n" + f
+	}
+	return t.strings.Text(t.strings.ID(joined))
+}
+
+// extend takes the usual way: the event is the person's latest, and nothing closed changes by it. It returns false if that is
+// not so, or not certain.
+func (p *Partition) extend(pr *project, i uint32, k *kept) bool {
+	at := p.at(i)
+	if at.count > 0 {
+		if k.at < at.at {
+			return false
+		}
+		if k.at == at.at {
+			var last kept
+			if p.last(at, &last); compareKept(&last, k) > 0 {
+				return false
+			}
+		}
+	}
+	if k.passive {
+		p.push(at, k)
+		p.facts.verdict(facts.VerdictPassive)
+		p.scheduleFold(pr, i, k.at)
+		return true
+	}
+	same := at.act != noTime && k.at-at.act <= pr.program.gap
+	if same && pr.program.splitMidnight {
+		same = pr.program.day(k.at) == pr.program.day(at.act)
+	}
+	if same && (at.act <= at.closed || pr.program.splitCampaign && k.campaign != 0) {
+		return false
+	}
+	if !same {
+		at.session = event.SessionID(pr.name, k.at, string(k.id))
+	}
+	p.countOpen(at.open, true)
+	at.open, at.act = true, k.at
+	p.push(at, k)
+	p.facts.session(at.session)
+	p.scheduleClose(pr, i, k.at)
+	p.scheduleFold(pr, i, k.at)
+	return true
+}
+
+// derived is a person's rows that stand, and whose each event is.
+type derived struct {
+	session *facts.Session
+	entered []entrant
+}
+
+// revise takes an event that changes what was concluded: what stood is worked out again and taken back, what stands now is
+// put in its place.
+func (p *Partition) revise(pr *project, i uint32, k kept) {
+	at := p.at(i)
+	p.load(&p.before, at)
+	p.load(&p.fold, at)
+	var place int
+	p.fold.events, place = insert(p.fold.events, k)
+	p.settle(pr, i, place)
+}
+
+// settle replaces the person's events by those of p.fold, which has one more, at place, than p.before; the facts are the
+// difference.
+func (p *Partition) settle(pr *project, i uint32, place int) {
+	at := p.at(i)
+	before, now := &p.before, &p.fold
+	k := now.events[place]
+	p.pack(i, now.events) // before the fold takes steps away
+	before.run()
+	now.run()
+	closed := at.closed
+	w, _ := pr.watermark(p.clock)
+	for _, s := range now.sessions {
+		if pr.closes(s.endedAt, w) {
+			closed = max(closed, s.endedAt)
+		}
+	}
+	p.old = standingRows(before, at.closed, p.old[:0])
+	p.now = standingRows(now, closed, p.now[:0])
+	p.facts.replace(p.old, p.now)
+
+	if of := now.of[place]; of < 0 {
+		p.facts.verdict(facts.VerdictPassive)
+	} else {
+		p.facts.session(now.sessions[of].id)
+	}
+	for j := range before.events { // those that belong to another session now
+		n := j
+		if j >= place {
+			n++
+		}
+		if before.of[j] < 0 {
+			continue
+		}
+		if was, is := before.sessions[before.of[j]].id, now.sessions[now.of[n]].id; was != is {
+			e := &now.events[n]
+			p.facts.move(&facts.Move{
+				Offset: e.offset, Project: pr.name, OccurredAt: e.at, OldPerson: now.person, Person: now.person, SessionId: is[:],
+				Version: k.offset,
+			}, is)
+		}
+	}
+	at.closed = closed
+	p.resume(pr, i, now)
+}
+
+// resume sets what the usual way goes by from a fold that has run.
+func (p *Partition) resume(pr *project, i uint32, f *fold) {
+	at := p.at(i)
+	was := at.open
+	at.open = false
+	if n := len(f.sessions); n > 0 {
+		last := &f.sessions[n-1]
+		at.session, at.act = last.id, last.endedAt
+	}
+	for _, s := range f.sessions {
+		if s.endedAt > at.closed {
+			at.open = true
+			p.scheduleClose(pr, i, s.endedAt)
+			break
+		}
+	}
+	p.countOpen(was, at.open)
+	if len(f.events) > 0 {
+		p.scheduleFold(pr, i, f.events[0].at)
+	}
+}
+
+func (p *Partition) countOpen(was, is bool) {
+	if was && !is {
+		p.open--
+	}
+	if !was && is {
+		p.open++
+	}
+}
+
+// standingRows appends the rows of the sessions that are closed.
+func standingRows(f *fold, closed int64, out []derived) []derived {
+	for i := range f.sessions {
+		if s := &f.sessions[i]; s.endedAt <= closed {
+			row := f.row(s)
+			out = append(out, derived{row, f.entrants(nil, s, row)})
+		}
+	}
+	return out
+}
+
+func (p *Partition) touch(i uint32) {
+	at := p.at(i)
+	if !at.dirty {
+		at.dirty = true
+		p.changed = append(p.changed, i)
+		p.grown += 64 + int(at.size)
+	}
+	p.grown += 48
+}
+
+func (p *Partition) scheduleClose(pr *project, i uint32, endedAt int64) {
+	at, bucket := p.at(i), bucketAfter(endedAt+pr.program.gap, closingBucket)
+	if at.due == 0 || bucket < at.due {
+		at.due = bucket
+		pr.closing.add(bucket, i)
+	}
+}
+
+// scheduleFold looks again at a person's events when the oldest of them may be past. It looks rather late than often.
+func (p *Partition) scheduleFold(pr *project, i uint32, oldest int64) {
+	if at := p.at(i); at.fold == 0 {
+		at.fold = bucketAfter(oldest+pr.keep()+foldingPause, foldingBucket)
+		pr.folding.add(at.fold, i)
+	}
+}
+
+// fire runs every timer that the clock has passed.
+func (p *Partition) fire() {
+	for len(p.waking) > 0 && p.waking[0].wake <= p.clock {
+		pr := p.waking[0]
+		w, _ := pr.watermark(p.clock)
+		p.fireProject(pr, w)
+		p.reschedule(pr)
+		if pr.wake <= p.clock {
+			return // a bucket that the watermark reaches but has not passed
+		}
+	}
+}
+
+func (p *Partition) fireProject(pr *project, w int64) {
+	for {
+		b, ok := pr.closing.first()
+		if !ok || int64(b)*closingBucket > w {
+			break
+		}
+		p.each(pr.closing.take(), func(at *person) bool { return at.due == b }, func(i uint32) {
+			p.at(i).due = 0
+			p.closeBy(pr, i, w)
+		})
+	}
+	for {
+		b, ok := pr.folding.first()
+		if !ok || int64(b)*foldingBucket > w {
+			break
+		}
+		p.each(pr.folding.take(), func(at *person) bool { return at.fold == b }, func(i uint32) {
+			p.at(i).fold = 0
+			p.forget(pr, i, w)
+		})
+	}
+}
+
+// each calls do for the persons that still want it. Their order is chance: nothing may depend on it.
+func (p *Partition) each(list []uint32, want func(*person) bool, do func(uint32)) {
+	for _, i := range list {
+		if want(p.at(i)) {
+			do(i)
+		}
+	}
+}
+
+// closeBy closes the person's sessions that the watermark w has left behind.
+func (p *Partition) closeBy(pr *project, i uint32, w int64) {
+	p.derive(p.at(i))
+	closed := p.at(i).closed
+	for _, s := range p.fold.sessions {
+		if pr.closes(s.endedAt, w) {
+			closed = max(closed, s.endedAt)
+		}
+	}
+	p.closeTo(pr, i, closed)
+}
+
+// derive works out what the person's events mean, in p.fold.
+func (p *Partition) derive(at *person) {
+	p.scratch = p.scratch[:0]
+	p.load(&p.fold, at)
+	p.fold.run()
+}
+
+// closeTo closes the sessions of p.fold that end at or before closed and were open.
+func (p *Partition) closeTo(pr *project, i uint32, closed int64) {
+	at := p.at(i)
+	for j := range p.fold.sessions {
+		if s := &p.fold.sessions[j]; s.endedAt > at.closed && s.endedAt <= closed {
+			row := p.fold.row(s)
+			p.facts.add(derived{row, p.fold.entrants(nil, s, row)}, 1)
+		}
+	}
+	if closed != at.closed {
+		at.closed = closed
+		p.touch(i)
+	}
+	p.resume(pr, i, &p.fold)
+}
+
+// end is the end marker: everything of the project that is open closes. The watermark does not move.
+func (p *Partition) end(name string) {
+	pr, ok := p.byName[name]
+	if !ok {
+		return // the project has nothing here
+	}
+	for {
+		b, ok := pr.closing.first()
+		if !ok {
+			break
+		}
+		p.each(pr.closing.take(), func(at *person) bool { return at.due == b }, func(i uint32) {
+			at := p.at(i)
+			at.due = 0
+			p.derive(at)
+			p.closeTo(pr, i, max(at.closed, at.act))
+		})
+	}
+	p.reschedule(pr)
+}
+
+// forget makes past of the kept events that no event still to come can touch.
+func (p *Partition) forget(pr *project, i uint32, w int64) {
+	at := p.at(i)
+	p.derive(at)
+	f := &p.fold
+	n, sessions := 0, 0 // what goes: a run of events from the first on that ends between two sessions
+	for j := range f.events {
+		if s := f.of[j]; s >= 0 {
+			if f.sessions[s].endedAt > at.closed || f.sessions[s].endedAt+pr.keep() >= w {
+				break
+			}
+			sessions = s + 1
+		} else if f.events[j].at+pr.keep() >= w {
+			break
+		}
+		n = j + 1
+	}
+	if n > 0 {
+		p.passOn(pr, i, n, sessions)
+	}
+	if n < len(f.events) {
+		until := f.events[n].at // it waits for its whole session
+		if s := f.of[n]; s >= 0 {
+			until = f.sessions[s].endedAt
+		}
+		p.scheduleFold(pr, i, max(until, w-pr.keep()))
+	}
+}
+
+// passOn moves the first n events of p.fold, which has run, with their sessions into the past.
+func (p *Partition) passOn(pr *project, i uint32, n, sessions int) {
+	f := &p.fold
+	h := &f.past
+	for j := range f.events[:n] {
+		e := &f.events[j]
+		if s := f.of[j]; s < 0 || !f.sessions[s].flagged() {
+			h.standing.apply(pr.program, e)
+		}
+		if e.step == "purchase" && e.order != 0 {
+			h.orders = append(h.orders, e.order)
+		}
+	}
+	slices.Sort(h.orders)
+	h.sessions += sessions
+	p.setHead(i, f.person, h)
+	p.unpack(f, p.at(i)) // as they were: the steps that run took away it will take away again
+	p.pack(i, f.events[n:])
+	delete(p.many, i)
+	p.touch(i)
+}
+
+// Stats are sizes for gauges.
+type Stats struct {
+	Persons      int
+	OpenSessions int // persons with an open session
+	KeptEvents   int
+	StateBytes   int // of persons, events and texts, about
+}
+
+// Stats counts what the partition holds.
+func (p *Partition) Stats() Stats {
+	return Stats{
+		Persons: int(p.persons), OpenSessions: p.open, KeptEvents: p.kept,
+		StateBytes: p.arena.Used() + p.tables.strings.Bytes() + len(p.chunks)*personChunk*personBytes + len(p.index)*20,
+	}
+}
+
+func hashBytes(b []byte) uint64 { return xxhash.Sum64(b) }

@@ -1,0 +1,188 @@
+package journey
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waymark-analytics/waymark/pkg/event"
+	"github.com/waymark-analytics/waymark/pkg/rules"
+	"github.com/waymark-analytics/waymark/schemas/facts"
+	"github.com/waymark-analytics/waymark/schemas/touchpoint"
+)
+
+// A program is a project's rules made ready: times in milliseconds, predicates split into the part that looks at the step and
+// a bit for the rest, which is decided once, when the event arrives.
+type program struct {
+	rules                           *rules.Rules
+	gap, maxLength, slack, lateness int64
+	lapse                           int64
+	maxEvents                       int
+	zone                            *time.Location
+	splitCampaign, splitMidnight    bool
+	excluded                        []string // hosts
+
+	custom  []rules.Predicate // what the bits of kept.mask stand for
+	hold    []string          // dotted fields that funnels hold constant
+	funnels []funnelProgram   // of session scope
+	stages  []stageProgram
+}
+
+// A condition is a predicate, split.
+type condition struct {
+	anyStep bool
+	steps   []string // one of them; "" is an event without a step
+	bit     int      // of kept.mask that must be set as well, or -1
+}
+
+type funnelProgram struct {
+	def      *facts.FunnelDef
+	name     string
+	window   int64 // forever where there is none
+	mode     rules.Mode
+	steps    []condition // all of them
+	required []int       // indices into steps
+	exclude  []exclusion
+	hold     int // index into program.hold, or -1
+}
+
+type exclusion struct {
+	when     condition
+	from, to int
+}
+
+type stageProgram struct {
+	id     string
+	to     int
+	when   condition
+	count  int
+	within int64 // forever where there is no bound
+	after  int   // -1 for any
+	back   bool
+}
+
+const forever = int64(1) << 62
+
+func ms(d time.Duration) int64 { return d.Milliseconds() }
+
+func compile(project string, r *rules.Rules) *program {
+	p := &program{
+		rules: r, gap: ms(r.Session.Gap), maxLength: ms(r.Session.MaxLength), slack: ms(r.Slack), lateness: ms(r.Lateness),
+		lapse: ms(r.StageModel.Lapse), maxEvents: r.Session.MaxEvents, zone: r.Zone(), splitCampaign: r.Split.Campaign,
+		splitMidnight: r.Split.Midnight, excluded: r.Referrer.Exclude,
+	}
+	for i := range r.Funnels {
+		f := &r.Funnels[i]
+		if f.Scope == rules.SessionScope {
+			p.funnels = append(p.funnels, p.funnel(project, r, f))
+		}
+	}
+	for _, s := range r.StageModel.Rules {
+		rule := stageProgram{
+			id: s.ID, to: slices.Index(r.StageModel.Stages, s.To), when: p.condition(s.When), count: s.Count, within: forever,
+			after: slices.Index(r.StageModel.Stages, s.After), back: s.Regress,
+		}
+		if s.Within > 0 {
+			rule.within = ms(s.Within)
+		}
+		p.stages = append(p.stages, rule)
+	}
+	return p
+}
+
+func (p *program) funnel(project string, r *rules.Rules, f *rules.Funnel) funnelProgram {
+	out := funnelProgram{name: f.Name, window: forever, mode: f.Mode, required: f.Required(), hold: -1}
+	if f.Window > 0 {
+		out.window = ms(f.Window)
+	}
+	if f.Hold != "" {
+		if out.hold = slices.Index(p.hold, f.Hold); out.hold < 0 {
+			out.hold = len(p.hold)
+			p.hold = append(p.hold, f.Hold)
+		}
+	}
+	out.def = &facts.FunnelDef{Project: project, Name: f.Name, Scope: string(f.Scope), RuleVersion: r.Version}
+	for _, s := range f.Steps {
+		out.steps = append(out.steps, p.condition(s.When))
+		step := &facts.FunnelStep{Name: s.Name, Optional: s.Optional}
+		for _, t := range s.When {
+			term := &facts.FunnelTerm{Field: t.Field}
+			for _, v := range t.Values {
+				term.Values = append(term.Values, canonical(v))
+			}
+			step.When = append(step.When, term)
+		}
+		out.def.Steps = append(out.def.Steps, step)
+	}
+	for _, x := range f.Exclude {
+		out.exclude = append(out.exclude, exclusion{when: p.condition(x.When), from: x.From, to: x.To})
+	}
+	return out
+}
+
+func (p *program) condition(when rules.Predicate) condition {
+	c := condition{anyStep: true, bit: -1}
+	var rest rules.Predicate
+	for _, t := range when {
+		if t.Field != "step" {
+			rest = append(rest, t)
+			continue
+		}
+		c.anyStep = false
+		for _, v := range t.Values {
+			if s, ok := v.(string); ok {
+				c.steps = append(c.steps, s)
+			}
+		}
+	}
+	if len(rest) > 0 {
+		c.bit = slices.IndexFunc(p.custom, rest.Equal)
+		if c.bit < 0 {
+			c.bit = len(p.custom)
+			p.custom = append(p.custom, rest)
+		}
+	}
+	return c
+}
+
+func (c *condition) match(e *kept) bool {
+	return (c.anyStep || slices.Contains(c.steps, e.step)) && (c.bit < 0 || e.mask>>c.bit&1 == 1)
+}
+
+// mask decides the custom predicates for an event.
+func (p *program) mask(e *touchpoint.Event) (mask uint64) {
+	for i, predicate := range p.custom {
+		if predicate.Match(e) {
+			mask |= 1 << i
+		}
+	}
+	return mask
+}
+
+// canonical is the text of a scalar by which values held constant are compared: JSON, so that types stay apart.
+func canonical(v event.Value) string { return event.Text(v) }
+
+// isExcluded says whether a referrer counts as none: its host is, or is under, one of the excluded ones.
+func (p *program) isExcluded(referrer string) bool {
+	if referrer == "" || len(p.excluded) == 0 {
+		return false
+	}
+	u, err := url.Parse(referrer)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(u.Hostname())
+	for _, x := range p.excluded {
+		if host == x || len(host) > len(x) && strings.HasSuffix(host, x) && host[len(host)-len(x)-1] == '.' {
+			return true
+		}
+	}
+	return false
+}
+
+// day numbers the days of the project's time zone.
+func (p *program) day(at int64) int {
+	y, m, d := time.UnixMilli(at).In(p.zone).Date()
+	return (y*12+int(m))*31 + d
+}
