@@ -353,22 +353,22 @@ func (p *Partition) touch(i uint32) {
 }
 
 func (p *Partition) scheduleClose(pr *project, i uint32, endedAt int64) {
-	at, bucket := p.at(i), bucketAfter(endedAt+pr.program.gap, closingBucket)
-	if at.due == 0 || bucket < at.due {
-		at.due = bucket
-		pr.closing.add(bucket, i)
+	at, due := p.at(i), endedAt+pr.program.gap
+	if at.due == noTime || due < at.due {
+		at.due = due
+		pr.closing.add(due, i)
 	}
 }
 
 // scheduleFold looks again at a person's events when the oldest of them may be past. It looks rather late than often.
 func (p *Partition) scheduleFold(pr *project, i uint32, oldest int64) {
-	if at := p.at(i); at.fold == 0 {
-		at.fold = bucketAfter(oldest+pr.keep()+foldingPause, foldingBucket)
+	if at := p.at(i); at.fold == noTime {
+		at.fold = oldest + pr.keep() + foldingPause
 		pr.folding.add(at.fold, i)
 	}
 }
 
-// fire runs every timer that the clock has passed.
+// fire runs every timer that the watermarks have passed.
 func (p *Partition) fire() {
 	for len(p.waking) > 0 && p.waking[0].wake <= p.clock {
 		pr := p.waking[0]
@@ -376,39 +376,31 @@ func (p *Partition) fire() {
 		p.fireProject(pr, w)
 		p.reschedule(pr)
 		if pr.wake <= p.clock {
-			return // a bucket that the watermark reaches but has not passed
+			return // it stands at the time of a timer, which it has not passed
 		}
 	}
 }
 
+// fireProject runs the project's timers. Their order is chance: nothing may depend on it.
 func (p *Partition) fireProject(pr *project, w int64) {
 	for {
-		b, ok := pr.closing.first()
-		if !ok || int64(b)*closingBucket > w {
+		e, ok := pr.closing.take(w)
+		if !ok {
 			break
 		}
-		p.each(pr.closing.take(), func(at *person) bool { return at.due == b }, func(i uint32) {
-			p.at(i).due = 0
-			p.closeBy(pr, i, w)
-		})
+		if p.at(e.person).due == e.due {
+			p.at(e.person).due = noTime
+			p.closeBy(pr, e.person, w)
+		}
 	}
 	for {
-		b, ok := pr.folding.first()
-		if !ok || int64(b)*foldingBucket > w {
+		e, ok := pr.folding.take(w)
+		if !ok {
 			break
 		}
-		p.each(pr.folding.take(), func(at *person) bool { return at.fold == b }, func(i uint32) {
-			p.at(i).fold = 0
-			p.forget(pr, i, w)
-		})
-	}
-}
-
-// each calls do for the persons that still want it. Their order is chance: nothing may depend on it.
-func (p *Partition) each(list []uint32, want func(*person) bool, do func(uint32)) {
-	for _, i := range list {
-		if want(p.at(i)) {
-			do(i)
+		if p.at(e.person).fold == e.due {
+			p.at(e.person).fold = noTime
+			p.forget(pr, e.person, w)
 		}
 	}
 }
@@ -455,16 +447,15 @@ func (p *Partition) end(name string) {
 		return // the project has nothing here
 	}
 	for {
-		b, ok := pr.closing.first()
+		e, ok := pr.closing.take(forever)
 		if !ok {
 			break
 		}
-		p.each(pr.closing.take(), func(at *person) bool { return at.due == b }, func(i uint32) {
-			at := p.at(i)
-			at.due = 0
+		if at := p.at(e.person); at.due == e.due {
+			at.due = noTime
 			p.derive(at)
-			p.closeTo(pr, i, max(at.closed, at.act))
-		})
+			p.closeTo(pr, e.person, max(at.closed, at.act))
+		}
 	}
 	p.reschedule(pr)
 }

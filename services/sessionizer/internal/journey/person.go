@@ -18,8 +18,8 @@ type person struct {
 	size       uint32     // bytes of records
 	count      uint32     // records
 	lastRecord uint32     // where the last one begins
-	due        uint32     // bucket of the project's closing wheel, 0 for none
-	fold       uint32     // bucket of its folding wheel, 0 for none
+	due        int64      // its time in the project's closing wheel, noTime for none
+	fold       int64      // its time in the folding wheel, noTime for none
 	project    uint16     // number
 	open       bool       // the last session is not closed
 	dirty      bool       // changed since the last checkpoint
@@ -58,7 +58,7 @@ func (p *Partition) newPerson(pr *project, hash uint64) uint32 {
 	}
 	p.persons++
 	p.index[hash] = i
-	*p.at(i) = person{hash: hash, project: pr.number, at: noTime, act: noTime, closed: noTime}
+	*p.at(i) = person{hash: hash, project: pr.number, due: noTime, fold: noTime, at: noTime, act: noTime, closed: noTime}
 	return i
 }
 

@@ -2,50 +2,86 @@ package journey
 
 import "container/heap"
 
-// A wheel keeps persons by the time at which something is due for them, in buckets. An entry counts only while its person says
-// the same bucket, so moving one is adding another; what is stale is passed over.
+// A wheel keeps persons by the time at which something is due for them. Far times lie in buckets, unsorted; when a bucket's time
+// comes its entries go to a heap. An entry counts only while its person says the same time, so moving one is adding another;
+// what is stale is passed over.
 type wheel struct {
-	entries map[uint32][]uint32 // bucket -> persons
-	buckets bucketHeap          // of entries, the earliest first
+	far     map[int64][]entry // bucket -> entries
+	buckets bucketHeap        // of far, the earliest first
+	near    entryHeap
+	opened  int64 // buckets before this one are in near
 }
 
-func (w *wheel) add(bucket, person uint32) {
-	list, ok := w.entries[bucket]
+type entry struct {
+	due    int64 // event time, ms
+	person uint32
+}
+
+const bucketWidth = 1000 // ms
+
+func (w *wheel) add(due int64, person uint32) {
+	e, bucket := entry{due, person}, due/bucketWidth
+	if bucket < w.opened {
+		heap.Push(&w.near, e)
+		return
+	}
+	list, ok := w.far[bucket]
 	if !ok {
-		if w.entries == nil {
-			w.entries = map[uint32][]uint32{}
+		if w.far == nil {
+			w.far = map[int64][]entry{}
 		}
 		heap.Push(&w.buckets, bucket)
 	}
-	w.entries[bucket] = append(list, person)
+	w.far[bucket] = append(list, e)
 }
 
-// first is the earliest bucket.
-func (w *wheel) first() (bucket uint32, ok bool) {
-	if len(w.buckets) == 0 {
-		return 0, false
+// first is a time before which nothing is due; forever if there is nothing.
+func (w *wheel) first() int64 {
+	if len(w.near) > 0 {
+		return w.near[0].due
 	}
-	return w.buckets[0], true
+	if len(w.buckets) > 0 {
+		return w.buckets[0] * bucketWidth
+	}
+	return forever
 }
 
-// take removes the earliest bucket and returns its persons. REQUIRES: first is ok.
-func (w *wheel) take() []uint32 {
-	bucket := heap.Pop(&w.buckets).(uint32)
-	list := w.entries[bucket]
-	delete(w.entries, bucket)
-	return list
+// take removes and returns an entry that is due before now.
+func (w *wheel) take(now int64) (e entry, ok bool) {
+	for len(w.buckets) > 0 && w.buckets[0]*bucketWidth < now {
+		bucket := heap.Pop(&w.buckets).(int64)
+		for _, e := range w.far[bucket] {
+			heap.Push(&w.near, e)
+		}
+		delete(w.far, bucket)
+		w.opened = max(w.opened, bucket+1)
+	}
+	if len(w.near) == 0 || w.near[0].due >= now {
+		return entry{}, false
+	}
+	return heap.Pop(&w.near).(entry), true
 }
 
-type bucketHeap []uint32
+type bucketHeap []int64
 
 func (h bucketHeap) Len() int           { return len(h) }
 func (h bucketHeap) Less(i, j int) bool { return h[i] < h[j] }
 func (h bucketHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *bucketHeap) Push(x any)        { *h = append(*h, x.(uint32)) }
-func (h *bucketHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
+func (h *bucketHeap) Push(x any)        { *h = append(*h, x.(int64)) }
+func (h *bucketHeap) Pop() any          { return pop((*[]int64)(h)) }
+
+type entryHeap []entry
+
+func (h entryHeap) Len() int           { return len(h) }
+func (h entryHeap) Less(i, j int) bool { return h[i].due < h[j].due }
+func (h entryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *entryHeap) Push(x any)        { *h = append(*h, x.(entry)) }
+func (h *entryHeap) Pop() any          { return pop((*[]entry)(h)) }
+
+func pop[T any](h *[]T) T {
+	last := len(*h) - 1
+	x := (*h)[last]
+	*h = (*h)[:last]
 	return x
 }
 
@@ -71,9 +107,4 @@ func (h *projectHeap) Push(x any) {
 	*h = append(*h, p)
 }
 
-func (h *projectHeap) Pop() any {
-	old := *h
-	p := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return p
-}
+func (h *projectHeap) Pop() any { return pop((*[]*project)(h)) }
