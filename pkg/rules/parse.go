@@ -265,6 +265,9 @@ func (p *parser) finish(n *yaml.Node, r *Rules) {
 	if r.Identity.Adopt > 30*24*time.Hour {
 		p.bad(n, "identity.adopt", "%v is more than 30 days", r.Identity.Adopt)
 	}
+	if custom := r.customPredicates(); custom > maxCustomPredicates {
+		p.bad(n, "funnels, stage_model", "%d conditions look at more than the step, at most %d may", custom, maxCustomPredicates)
+	}
 	if r.Session.Gap < time.Second {
 		p.bad(n, "session.gap", "%v is shorter than a second", r.Session.Gap)
 	}
@@ -272,6 +275,29 @@ func (p *parser) finish(n *yaml.Node, r *Rules) {
 	for _, s := range r.Passive {
 		r.passive[s] = true
 	}
+}
+
+// maxCustomPredicates is how many conditions on other fields than the step there may be: each event carries a bit for each.
+const maxCustomPredicates = 64
+
+func (r *Rules) customPredicates() (n int) {
+	count := func(p Predicate) {
+		if !p.OnStepOnly() {
+			n++
+		}
+	}
+	for _, f := range r.Funnels {
+		for _, s := range f.Steps {
+			count(s.When)
+		}
+		for _, x := range f.Exclude {
+			count(x.When)
+		}
+	}
+	for _, s := range r.StageModel.Rules {
+		count(s.When)
+	}
+	return n
 }
 
 func (p *parser) vocabulary(n *yaml.Node, path string, r *Rules) {

@@ -27,14 +27,9 @@ func (p Predicate) Match(e *touchpoint.Event) bool {
 	return true
 }
 
-// OnStepOnly says whether the predicate looks at nothing but the step, so that MatchStep tells it.
+// OnStepOnly says whether the predicate looks at nothing but the step.
 func (p Predicate) OnStepOnly() bool {
 	return len(p) == 0 || len(p) == 1 && p[0].Field == "step"
-}
-
-// MatchStep is Match for an event of this step. REQUIRES: OnStepOnly.
-func (p Predicate) MatchStep(step string) bool {
-	return len(p) == 0 || slices.Contains(p[0].Values, event.Value(step))
 }
 
 // Equal says whether two predicates are the same condition, written in the same order of values.

@@ -113,6 +113,7 @@ func BenchmarkMemory(b *testing.B) {
 				}
 				p.Discard()
 				used := heap() - before
+				b.ReportMetric(float64(p.Stats().StateBytes)/persons, "state-B/session")
 				b.ReportMetric(float64(used)/persons, "B/session")
 				b.ReportMetric(float64(used)/persons/float64(events), "B/event")
 				runtime.KeepAlive(p)

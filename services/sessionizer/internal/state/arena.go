@@ -1,6 +1,12 @@
 package state
 
-// An Arena hands out blocks of bytes of many sizes from large chunks. Freed blocks of a size are used again.
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// An Arena hands out blocks of bytes of many sizes from chunks of one size each. A freed block is used again for its size; a
+// chunk without blocks is let go, so that sizes that are no longer wanted cost nothing.
 type Arena struct {
 	pools [classes]pool
 	large [][]byte // blocks past the largest class, each on its own
@@ -12,7 +18,7 @@ type Arena struct {
 type Ref uint32
 
 const (
-	chunkBytes = 1 << 20
+	chunkBytes = 1 << 16
 	classBits  = 6
 	classes    = 1<<classBits - 1 // the last number is for large blocks
 	indexBits  = 32 - classBits
@@ -29,9 +35,17 @@ var sizes = func() (s [classes]int) {
 }()
 
 type pool struct {
-	chunks [][]byte
-	next   uint32 // blocks handed out so far, from 1
-	free   []uint32
+	chunks []chunk
+	open   []uint32 // chunks that may have room
+	gone   []uint32 // numbers of chunks that were let go
+}
+
+type chunk struct {
+	mem   []byte
+	used  uint32 // blocks handed out
+	fresh uint32 // blocks never handed out begin here
+	free  uint32 // the first freed block plus one; it holds the next in its first bytes
+	open  bool   // it is in pool.open
 }
 
 // Alloc returns a block of at least n bytes; its contents are undefined.
@@ -40,19 +54,40 @@ func (a *Arena) Alloc(n int) Ref {
 	if c == classes {
 		return a.allocLarge(n)
 	}
-	p := &a.pools[c]
 	a.used += sizes[c]
-	if last := len(p.free) - 1; last >= 0 {
-		i := p.free[last]
-		p.free = p.free[:last]
-		return ref(c, i)
+	p, size, per := &a.pools[c], sizes[c], uint32(perChunk(c))
+	number := p.room(int(per) * size)
+	k := &p.chunks[number]
+	k.used++
+	slot := k.fresh
+	if k.free > 0 {
+		slot = k.free - 1
+		k.free = binary.LittleEndian.Uint32(k.mem[int(slot)*size:])
+	} else {
+		k.fresh++
 	}
-	per := uint32(perChunk(c))
-	if p.next/per >= uint32(len(p.chunks)) {
-		p.chunks = append(p.chunks, make([]byte, int(per)*sizes[c]))
+	if k.free == 0 && k.fresh == per {
+		k.open = false
+		p.open = p.open[:len(p.open)-1] // room gave the last one
 	}
-	p.next++
-	return ref(c, p.next-1)
+	return ref(c, number*per+slot)
+}
+
+// room is a chunk with room, the last of p.open.
+func (p *pool) room(bytes int) uint32 {
+	if n := len(p.open); n > 0 {
+		return p.open[n-1]
+	}
+	number := uint32(len(p.chunks))
+	if n := len(p.gone); n > 0 {
+		number = p.gone[n-1]
+		p.gone = p.gone[:n-1]
+	} else {
+		p.chunks = append(p.chunks, chunk{})
+	}
+	p.chunks[number] = chunk{mem: make([]byte, bytes), open: true}
+	p.open = append(p.open, number)
+	return number
 }
 
 // Bytes is the whole block: at least as many bytes as were asked for. It stays valid until the block is freed.
@@ -66,7 +101,7 @@ func (a *Arena) Bytes(r Ref) []byte {
 	}
 	size, per := sizes[c], uint32(perChunk(c))
 	at := int(i%per) * size
-	return a.pools[c].chunks[i/per][at : at+size : at+size]
+	return a.pools[c].chunks[i/per].mem[at : at+size : at+size]
 }
 
 // Free gives the block back. The zero Ref is none.
@@ -82,7 +117,30 @@ func (a *Arena) Free(r Ref) {
 		return
 	}
 	a.used -= sizes[c]
-	a.pools[c].free = append(a.pools[c].free, i)
+	p, per := &a.pools[c], uint32(perChunk(c))
+	number, slot := i/per, i%per
+	k := &p.chunks[number]
+	k.used--
+	binary.LittleEndian.PutUint32(k.mem[int(slot)*sizes[c]:], k.free)
+	k.free = slot + 1
+	if !k.open {
+		k.open = true
+		p.open = append(p.open, number)
+	}
+	if k.used == 0 && len(p.open) > 1 {
+		p.letGo(number)
+	}
+}
+
+// letGo drops an empty chunk. It is mostly the one opened last.
+func (p *pool) letGo(number uint32) {
+	at := len(p.open) - 1
+	for p.open[at] != number {
+		at--
+	}
+	p.open = slices.Delete(p.open, at, at+1)
+	p.chunks[number] = chunk{}
+	p.gone = append(p.gone, number)
 }
 
 // Put stores data in a block, in place where it fits well, and returns the block that now holds it.
@@ -125,6 +183,7 @@ func (a *Arena) allocLarge(n int) Ref {
 	return ref(classes, uint32(len(a.large)-1))
 }
 
+// class is the smallest class that has n bytes.
 func class(n int) int {
 	lo, hi := 0, classes
 	for lo < hi {
@@ -137,7 +196,7 @@ func class(n int) int {
 	return lo
 }
 
-func perChunk(c int) int { return max(1, chunkBytes/sizes[c]) }
+func perChunk(c int) int { return max(8, chunkBytes/sizes[c]) }
 
 // A ref is the index plus one, so that zero is free for "none", with the class above it.
 func ref(c int, i uint32) Ref {
