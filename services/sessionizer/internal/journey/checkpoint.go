@@ -124,7 +124,7 @@ func (p *Partition) appendPerson(b []byte, at *person) []byte {
 	b = f.past.append(b, f.program)
 	b = binary.AppendUvarint(b, uint64(len(f.events)))
 	texts := map[string]uint64{}
-	text := func(s string) {
+	put := func(s string) {
 		n, ok := texts[s]
 		if !ok { // a new text stands behind the number it gets
 			n = uint64(len(texts))
@@ -152,28 +152,26 @@ func (p *Partition) appendPerson(b []byte, at *person) []byte {
 		}
 		if set&bitPaid != 0 {
 			b = binary.AppendVarint(b, e.revenue)
-			text(e.currency)
+			put(p.tables.text(e.currency))
 		}
-		text(e.anon)
-		text(e.step)
-		text(e.path)
-		text(e.referrer)
-		text(e.flags)
+		for _, id := range []text{e.anon, e.step, e.path, e.referrer, e.flags} {
+			put(p.tables.text(id))
+		}
 		if set&bitContext != 0 {
 			c := p.tables.contexts.value(e.context)
 			for _, s := range []string{c.channel, c.device, c.browser, c.country, c.appVersion} {
-				text(s)
+				put(s)
 			}
 		}
 		if set&bitCampaign != 0 {
 			c := p.tables.campaigns.value(e.campaign)
 			for _, s := range []string{c.name, c.source, c.medium} {
-				text(s)
+				put(s)
 			}
 		}
 		b = binary.AppendUvarint(b, uint64(len(e.holds)))
 		for _, h := range e.holds {
-			text(p.tables.strings.Text(h))
+			put(p.tables.text(h))
 		}
 	}
 	return b
@@ -189,18 +187,19 @@ func (p *Partition) restorePerson(pr *project, i uint32, name string, value []by
 	id := r.take(uint64(len(event.Hash{})))
 	f.past.read(&r, pr.program)
 	f.events = f.events[:0]
-	var texts []string
-	text := func() string {
+	var texts []text
+	take := func() text {
 		n := r.uvarint()
 		if n == uint64(len(texts)) {
-			texts = append(texts, p.tables.strings.Text(p.tables.strings.ID(r.text())))
+			texts = append(texts, p.tables.strings.ID(r.text()))
 		}
 		if n >= uint64(len(texts)) {
 			r.bad = true
-			return ""
+			return 0
 		}
 		return texts[n]
 	}
+	word := func() string { return p.tables.text(take()) }
 	time, offset := int64(0), int64(0)
 	for range min(r.uvarint(), uint64(len(r.b))) {
 		var e kept
@@ -217,17 +216,17 @@ func (p *Partition) restorePerson(pr *project, i uint32, name string, value []by
 		}
 		if set&bitPaid != 0 {
 			e.paid, e.revenue = true, r.varint()
-			e.currency = text()
+			e.currency = take()
 		}
-		e.anon, e.step, e.path, e.referrer, e.flags = text(), text(), text(), text(), text()
+		e.anon, e.step, e.path, e.referrer, e.flags = take(), take(), take(), take(), take()
 		if set&bitContext != 0 {
-			e.context = p.tables.contexts.id(contextTuple{text(), text(), text(), text(), text()})
+			e.context = p.tables.context(contextTuple{word(), word(), word(), word(), word()})
 		}
 		if set&bitCampaign != 0 {
-			e.campaign = p.tables.campaigns.id(campaignTuple{text(), text(), text()})
+			e.campaign = p.tables.campaign(campaignTuple{word(), word(), word()})
 		}
 		for range min(r.uvarint(), uint64(len(r.b))) {
-			e.holds = append(e.holds, p.tables.strings.ID(text()))
+			e.holds = append(e.holds, take())
 		}
 		f.events = append(f.events, e)
 	}

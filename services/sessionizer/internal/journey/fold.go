@@ -78,11 +78,11 @@ func (f *fold) dropRepeatedOrders() {
 	var seen []uint64
 	for i := range f.events {
 		e := &f.events[i]
-		if e.step != "purchase" || e.order == 0 {
+		if e.step != f.program.purchase || e.order == 0 {
 			continue
 		}
 		if _, ok := slices.BinarySearch(f.past.orders, e.order); ok || slices.Contains(seen, e.order) {
-			e.step = ""
+			e.step = 0
 			continue
 		}
 		seen = append(seen, e.order)
@@ -204,8 +204,8 @@ func (f *fold) row(s *session) *facts.Session {
 	for _, e := range counted {
 		f.describe(row, e)
 		f.step(row, e)
-		if e.flags != "" {
-			flags = append(flags, strings.Split(e.flags, "\n")...)
+		if e.flags != 0 {
+			flags = append(flags, strings.Split(f.t.text(e.flags), "\n")...)
 		}
 	}
 	if s.runaway {
@@ -236,11 +236,11 @@ func (f *fold) describe(row *facts.Session, e *kept) {
 	if e.pageView {
 		row.PageViews++
 	}
-	first(&row.EntryPage, e.path)
-	if e.path != "" {
-		row.ExitPage = e.path
+	if e.path != 0 {
+		row.ExitPage = f.t.text(e.path)
+		first(&row.EntryPage, row.ExitPage)
 	}
-	first(&row.Referrer, e.referrer)
+	first(&row.Referrer, f.t.text(e.referrer))
 	if c := f.t.campaigns.value(e.campaign); e.campaign != 0 && row.Campaign == "" && row.CampaignSource == "" && row.CampaignMedium == "" {
 		row.Campaign, row.CampaignSource, row.CampaignMedium = c.name, c.source, c.medium
 	}
@@ -255,26 +255,27 @@ func (f *fold) describe(row *facts.Session, e *kept) {
 }
 
 func (f *fold) step(row *facts.Session, e *kept) {
-	if e.step == "" {
+	if e.step == 0 {
 		return
 	}
-	row.Steps, row.StepTimes = append(row.Steps, e.step), append(row.StepTimes, e.at)
+	row.Steps, row.StepTimes = append(row.Steps, f.t.text(e.step)), append(row.StepTimes, e.at)
 	switch e.step {
-	case "cart_add":
+	case f.program.cartAdd:
 		row.CartAdds++
 		if row.CartAdds == 1 {
 			row.Abandoned = true
 		}
-	case "cart_remove":
+	case f.program.cartRemove:
 		row.CartRemoves++
-	case "purchase":
+	case f.program.purchase:
 		row.Orders++
 		row.Abandoned = false
 		if e.paid {
-			i := slices.Index(row.RevenueCurrencies, e.currency)
+			currency := f.t.text(e.currency)
+			i := slices.Index(row.RevenueCurrencies, currency)
 			if i < 0 {
 				i = len(row.RevenueCurrencies)
-				row.RevenueCurrencies, row.RevenueAmounts = append(row.RevenueCurrencies, e.currency), append(row.RevenueAmounts, 0)
+				row.RevenueCurrencies, row.RevenueAmounts = append(row.RevenueCurrencies, currency), append(row.RevenueAmounts, 0)
 			}
 			row.RevenueAmounts[i] += e.revenue
 		}

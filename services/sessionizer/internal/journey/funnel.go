@@ -17,7 +17,7 @@ func (f *funnelProgram) reached(events []*kept) []reach {
 	if f.hold < 0 {
 		return f.walk(events, 0)
 	}
-	var values []uint32
+	var values []text
 	for _, e := range events {
 		if f.hold < len(e.holds) && e.holds[f.hold] != 0 && !slices.Contains(values, e.holds[f.hold]) {
 			values = append(values, e.holds[f.hold])
@@ -44,7 +44,7 @@ func (r reach) before(o reach) bool {
 }
 
 // walk looks at the chains of one value held constant; 0 is no value.
-func (f *funnelProgram) walk(events []*kept, value uint32) []reach {
+func (f *funnelProgram) walk(events []*kept, value text) []reach {
 	hit := func(k int, e *kept) bool {
 		return f.steps[f.required[k]].match(e) && (value == 0 || f.hold < len(e.holds) && e.holds[f.hold] == value)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -97,7 +98,7 @@ func (p *Partition) Apply(r Record) error {
 	p.scratch = p.scratch[:0]
 	p.facts.record(r.Offset)
 	if len(r.Key) > 0 {
-		p.applyEvent(r.Offset, &p.event)
+		p.applyEvent(r.Offset, unsafe.String(unsafe.SliceData(r.Key), len(r.Key)), &p.event)
 	} else {
 		p.facts.verdict(facts.VerdictNone)
 		if end := p.control.GetEnd(); end != nil {
@@ -113,14 +114,14 @@ func (p *Partition) project(name string) *project {
 		return pr
 	}
 	name = strings.Clone(name) // the caller's buffer is its own again
-	pr := &project{name: name, number: uint16(len(p.projects)), program: compile(name, p.config.Rules(name)), wake: forever}
+	pr := &project{name: name, number: uint16(len(p.projects)), program: compile(name, p.config.Rules(name), &p.tables.strings), wake: forever}
 	p.byName[name] = pr
 	p.projects = append(p.projects, pr)
 	heap.Push(&p.waking, pr)
 	return pr
 }
 
-func (p *Partition) applyEvent(offset int64, e *touchpoint.Event) {
+func (p *Partition) applyEvent(offset int64, name string, e *touchpoint.Event) {
 	pr := p.project(e.Project)
 	defer p.reschedule(pr)
 	pr.arrive(p.clock)
@@ -128,7 +129,6 @@ func (p *Partition) applyEvent(offset int64, e *touchpoint.Event) {
 		p.facts.verdict(facts.VerdictTooLate)
 		return
 	}
-	name := event.Person(e)
 	i := p.find(pr, keyhash.Of(pr.name, name), name)
 	k := p.keep(pr, offset, e)
 	if p.repeats(pr, i, &k) {
@@ -149,22 +149,23 @@ func (p *Partition) applyEvent(offset int64, e *touchpoint.Event) {
 	}
 }
 
-// keep makes what is remembered of an event.
+// keep makes what is remembered of an event. Its id aliases the event's buffer.
 func (p *Partition) keep(pr *project, offset int64, e *touchpoint.Event) kept {
 	t := &p.tables
-	text := func(s string) string { return t.strings.Text(t.strings.ID(s)) }
 	k := kept{
-		at: e.OccurredAt, offset: offset, id: []byte(e.MessageId), step: text(e.Step), passive: pr.program.rules.IsPassive(e.Step), bot: e.Bot,
-		pageView: e.Name == "Page Viewed" || e.Name == "Screen Viewed", path: text(e.Path),
-		context:  t.contexts.id(contextTuple{text(e.Channel), text(e.Device), text(e.Browser), text(e.Country), text(e.AppVersion)}),
-		campaign: t.campaigns.id(campaignTuple{text(e.Campaign), text(e.CampaignSource), text(e.CampaignMedium)}),
-		flags:    t.flags(e.Flags), mask: pr.program.mask(e),
+		at: e.OccurredAt, offset: offset, id: unsafe.Slice(unsafe.StringData(e.MessageId), len(e.MessageId)), step: t.strings.ID(e.Step),
+		passive: pr.program.rules.IsPassive(e.Step), bot: e.Bot, pageView: e.Name == "Page Viewed" || e.Name == "Screen Viewed",
+		path: t.strings.ID(e.Path), context: t.context(contextTuple{e.Channel, e.Device, e.Browser, e.Country, e.AppVersion}),
+		campaign: t.campaign(campaignTuple{e.Campaign, e.CampaignSource, e.CampaignMedium}), mask: pr.program.mask(e),
 	}
-	if e.UserId != "" && e.AnonymousId != "" {
-		k.anon = text(e.AnonymousId)
+	if len(e.Flags) > 0 {
+		k.flags = t.strings.ID(strings.Join(e.Flags, "\n"))
+	}
+	if e.UserId != "" {
+		k.anon = t.strings.ID(e.AnonymousId)
 	}
 	if k.excluded = pr.program.isExcluded(e.Referrer); !k.excluded {
-		k.referrer = text(e.Referrer)
+		k.referrer = t.strings.ID(e.Referrer)
 	}
 	for _, field := range pr.program.hold {
 		value := canonical(event.Field(e, field))
@@ -173,29 +174,15 @@ func (p *Partition) keep(pr *project, offset int64, e *touchpoint.Event) kept {
 		}
 		k.holds = append(k.holds, t.strings.ID(value))
 	}
-	if e.Step == "purchase" {
+	if k.step == pr.program.purchase {
 		if e.OrderId != "" {
 			k.order = max(xxhash.Sum64String(e.OrderId), 1) // 0 is none
 		}
 		if e.Revenue != nil {
-			k.paid, k.revenue, k.currency = true, *e.Revenue, text(e.Currency)
+			k.paid, k.revenue, k.currency = true, *e.Revenue, t.strings.ID(e.Currency)
 		}
 	}
 	return k
-}
-
-func (t *tables) flags(flags []string) string {
-	switch len(flags) {
-	case 0:
-		return ""
-	case 1:
-		return t.strings.Text(t.strings.ID(flags[0]))
-	}
-	joined := flags[0]
-	for _, f := range flags[1:] {
-		joined += "\n" + f
-	}
-	return t.strings.Text(t.strings.ID(joined))
 }
 
 // extend takes the usual way: the event is the person's latest, and nothing closed changes by it. It returns false if that is
@@ -208,7 +195,7 @@ func (p *Partition) extend(pr *project, i uint32, k *kept) bool {
 		}
 		if k.at == at.at {
 			var last kept
-			if p.last(at, &last); compareKept(&last, k) > 0 {
+			if p.last(at, &last); p.tables.compare(&last, k) > 0 {
 				return false
 			}
 		}
@@ -251,7 +238,7 @@ func (p *Partition) revise(pr *project, i uint32, k kept) {
 	p.load(&p.before, at)
 	p.load(&p.fold, at)
 	var place int
-	p.fold.events, place = insert(p.fold.events, k)
+	p.fold.events, place = p.tables.insert(p.fold.events, k)
 	p.settle(pr, i, place)
 }
 
@@ -498,7 +485,7 @@ func (p *Partition) passOn(pr *project, i uint32, n, sessions int) {
 		if s := f.of[j]; s < 0 || !f.sessions[s].flagged() {
 			h.standing.apply(pr.program, e)
 		}
-		if e.step == "purchase" && e.order != 0 {
+		if e.step == pr.program.purchase && e.order != 0 {
 			h.orders = append(h.orders, e.order)
 		}
 	}

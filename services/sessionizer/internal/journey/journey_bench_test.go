@@ -104,7 +104,7 @@ func BenchmarkMemory(b *testing.B) {
 						Channel: "web", Device: "phone", Browser: "Chrome", Country: "DE", Path: fmt.Sprintf("/products/%d", k%500),
 					}
 					value, _ := e.MarshalVT()
-					if err := p.Apply(journey.Record{Offset: p.Next(), Time: at + int64(k/1000), Key: []byte("x"), Value: value}); err != nil {
+					if err := p.Apply(journey.Record{Offset: p.Next(), Time: at + int64(k/1000), Key: []byte(event.Person(e)), Value: value}); err != nil {
 						b.Fatal(err)
 					}
 					if k%10_000 == 0 {

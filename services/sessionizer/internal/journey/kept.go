@@ -7,49 +7,53 @@ import (
 	"encoding/hex"
 	"errors"
 	"math/bits"
+	"strings"
 
 	"github.com/waymark-analytics/waymark/services/sessionizer/internal/state"
 )
 
-// kept is what the state machine remembers of an applied event for as long as a late one may make it think again. Texts are
-// those of the partition's string table; id may alias scratch memory and lives as long as that.
+// kept is what the state machine remembers of an applied event for as long as a late one may make it think again. A text is a
+// number of the partition's string table; id may alias scratch memory and lives as long as that.
 type kept struct {
 	at       int64
 	offset   int64
 	id       []byte // message id
-	anon     string // anonymous id of an event that has a user id as well
-	step     string
+	anon     text   // anonymous id of an event that has a user id as well
+	step     text
 	pageView bool
 	passive  bool
 	bot      bool
 	excluded bool // the referrer counts as none
-	path     string
-	referrer string // "" where it counts as none
+	paid     bool // revenue is given
+	path     text
+	referrer text   // none where it counts as none
 	context  uint32 // number of a contextTuple
 	campaign uint32 // number of a campaignTuple
-	flags    string // joined by \n
+	flags    text   // joined by \n
 	mask     uint64 // custom predicates that hold
-	holds    []uint32
+	holds    []text // values of the fields that funnels hold constant
 	order    uint64 // hash of the order id of a purchase, or 0
 	revenue  int64
-	currency string
-	paid     bool // revenue is given
+	currency text
 }
+
+// text is the number of a text in the partition's string table; 0 is the empty one.
+type text = uint32
 
 // contextTuple is what most events of a person share.
 type contextTuple struct{ channel, device, browser, country, appVersion string }
 
 type campaignTuple struct{ name, source, medium string }
 
-// compareKept orders the events of one person. They have one user id or none, so it does not take part.
-func compareKept(a, b *kept) int {
+// compare orders the events of one person. They have one user id or none, so it does not take part.
+func (t *tables) compare(a, b *kept) int {
 	if c := cmp.Compare(a.at, b.at); c != 0 {
 		return c
 	}
-	if c := bytes.Compare(a.id, b.id); c != 0 {
+	if c := bytes.Compare(a.id, b.id); c != 0 || a.anon == b.anon {
 		return c
 	}
-	return cmp.Compare(a.anon, b.anon)
+	return strings.Compare(t.text(a.anon), t.text(b.anon))
 }
 
 // tables are the numbered values of a partition.
@@ -59,21 +63,45 @@ type tables struct {
 	campaigns tuples[campaignTuple]
 }
 
+func (t *tables) text(id text) string { return t.strings.Text(id) }
+
+// context numbers a tuple whose texts may alias a buffer.
+func (t *tables) context(c contextTuple) uint32 {
+	if id, ok := t.contexts.find(c); ok {
+		return id
+	}
+	return t.contexts.add(contextTuple{t.own(c.channel), t.own(c.device), t.own(c.browser), t.own(c.country), t.own(c.appVersion)})
+}
+
+func (t *tables) campaign(c campaignTuple) uint32 {
+	if id, ok := t.campaigns.find(c); ok {
+		return id
+	}
+	return t.campaigns.add(campaignTuple{t.own(c.name), t.own(c.source), t.own(c.medium)})
+}
+
+// own is the text as the table keeps it.
+func (t *tables) own(s string) string { return t.text(t.strings.ID(s)) }
+
 // tuples numbers values; the number 0 is the zero value.
 type tuples[T comparable] struct {
 	ids    map[T]uint32
 	values []T
 }
 
-func (t *tuples[T]) id(v T) uint32 {
+func (t *tuples[T]) find(v T) (uint32, bool) {
 	var zero T
 	if v == zero {
-		return 0
+		return 0, true
 	}
-	if id, ok := t.ids[v]; ok {
-		return id
-	}
+	id, ok := t.ids[v]
+	return id, ok
+}
+
+// add numbers a value that has no number yet.
+func (t *tuples[T]) add(v T) uint32 {
 	if t.ids == nil {
+		var zero T
 		t.ids = map[T]uint32{}
 		t.values = []T{zero}
 	}
@@ -260,13 +288,13 @@ func (e *kept) bits() (set uint64) {
 	flag(e.passive, bitPassive)
 	flag(e.bot, bitBot)
 	flag(e.excluded, bitExcluded)
-	flag(e.anon != "", bitAnon)
-	flag(e.step != "", bitStep)
-	flag(e.path != "", bitPath)
-	flag(e.referrer != "", bitReferrer)
+	flag(e.anon != 0, bitAnon)
+	flag(e.step != 0, bitStep)
+	flag(e.path != 0, bitPath)
+	flag(e.referrer != 0, bitReferrer)
 	flag(e.context != 0, bitContext)
 	flag(e.campaign != 0, bitCampaign)
-	flag(e.flags != "", bitFlags)
+	flag(e.flags != 0, bitFlags)
 	flag(e.mask != 0, bitMask)
 	flag(e.order != 0, bitOrder)
 	flag(e.paid, bitPaid)
@@ -282,17 +310,17 @@ func (t *tables) appendKept(b []byte, e *kept, at, offset int64) []byte {
 	b = binary.AppendUvarint(b, e.bits())
 	b = binary.AppendVarint(b, e.at-at)
 	b = binary.AppendVarint(b, e.offset-offset)
-	if e.anon != "" {
-		b = binary.AppendUvarint(b, uint64(t.strings.ID(e.anon)))
+	if e.anon != 0 {
+		b = binary.AppendUvarint(b, uint64(e.anon))
 	}
-	if e.step != "" {
-		b = binary.AppendUvarint(b, uint64(t.strings.ID(e.step)))
+	if e.step != 0 {
+		b = binary.AppendUvarint(b, uint64(e.step))
 	}
-	if e.path != "" {
-		b = binary.AppendUvarint(b, uint64(t.strings.ID(e.path)))
+	if e.path != 0 {
+		b = binary.AppendUvarint(b, uint64(e.path))
 	}
-	if e.referrer != "" {
-		b = binary.AppendUvarint(b, uint64(t.strings.ID(e.referrer)))
+	if e.referrer != 0 {
+		b = binary.AppendUvarint(b, uint64(e.referrer))
 	}
 	if e.context != 0 {
 		b = binary.AppendUvarint(b, uint64(e.context))
@@ -300,8 +328,8 @@ func (t *tables) appendKept(b []byte, e *kept, at, offset int64) []byte {
 	if e.campaign != 0 {
 		b = binary.AppendUvarint(b, uint64(e.campaign))
 	}
-	if e.flags != "" {
-		b = binary.AppendUvarint(b, uint64(t.strings.ID(e.flags)))
+	if e.flags != 0 {
+		b = binary.AppendUvarint(b, uint64(e.flags))
 	}
 	if e.mask != 0 {
 		b = binary.AppendUvarint(b, e.mask)
@@ -311,7 +339,7 @@ func (t *tables) appendKept(b []byte, e *kept, at, offset int64) []byte {
 	}
 	if e.paid {
 		b = binary.AppendVarint(b, e.revenue)
-		b = binary.AppendUvarint(b, uint64(t.strings.ID(e.currency)))
+		b = binary.AppendUvarint(b, uint64(e.currency))
 	}
 	if len(e.holds) > 0 {
 		b = binary.AppendUvarint(b, uint64(len(e.holds)))
@@ -356,29 +384,29 @@ func (t *tables) readKept(b []byte, e *kept, at, offset int64, scratch *[]byte) 
 	for rest := set &^ (bitPageView | bitPassive | bitBot | bitExcluded); rest != 0; rest &= rest - 1 {
 		switch uint64(1) << bits.TrailingZeros64(rest) {
 		case bitAnon:
-			e.anon = t.strings.Text(uint32(r.uvarint()))
+			e.anon = text(r.uvarint())
 		case bitStep:
-			e.step = t.strings.Text(uint32(r.uvarint()))
+			e.step = text(r.uvarint())
 		case bitPath:
-			e.path = t.strings.Text(uint32(r.uvarint()))
+			e.path = text(r.uvarint())
 		case bitReferrer:
-			e.referrer = t.strings.Text(uint32(r.uvarint()))
+			e.referrer = text(r.uvarint())
 		case bitContext:
 			e.context = uint32(r.uvarint())
 		case bitCampaign:
 			e.campaign = uint32(r.uvarint())
 		case bitFlags:
-			e.flags = t.strings.Text(uint32(r.uvarint()))
+			e.flags = text(r.uvarint())
 		case bitMask:
 			e.mask = r.uvarint()
 		case bitOrder:
 			e.order = r.fixed64()
 		case bitPaid:
 			e.paid, e.revenue = true, r.varint()
-			e.currency = t.strings.Text(uint32(r.uvarint()))
+			e.currency = text(r.uvarint())
 		case bitHolds:
 			for range r.uvarint() {
-				e.holds = append(e.holds, uint32(r.uvarint()))
+				e.holds = append(e.holds, text(r.uvarint()))
 			}
 		}
 	}

@@ -228,7 +228,7 @@ func (r *reader) skipID() {
 }
 
 // insert puts an event where it belongs in the order and returns the place.
-func insert(events []kept, e kept) ([]kept, int) {
-	at, _ := slices.BinarySearchFunc(events, &e, func(a kept, b *kept) int { return compareKept(&a, b) })
+func (t *tables) insert(events []kept, e kept) ([]kept, int) {
+	at, _ := slices.BinarySearchFunc(events, &e, func(a kept, b *kept) int { return t.compare(&a, b) })
 	return slices.Insert(events, at, e), at
 }

@@ -10,18 +10,22 @@ import (
 	"github.com/waymark-analytics/waymark/pkg/rules"
 	"github.com/waymark-analytics/waymark/schemas/facts"
 	"github.com/waymark-analytics/waymark/schemas/touchpoint"
+	"github.com/waymark-analytics/waymark/services/sessionizer/internal/state"
 )
 
 // A program is a project's rules made ready: times in milliseconds, predicates split into the part that looks at the step and
 // a bit for the rest, which is decided once, when the event arrives.
 type program struct {
-	rules                           *rules.Rules
-	gap, maxLength, slack, lateness int64
-	lapse                           int64
-	maxEvents                       int
-	zone                            *time.Location
-	splitCampaign, splitMidnight    bool
-	excluded                        []string // hosts
+	rules *rules.Rules
+	texts *state.Strings // the partition's
+
+	gap, maxLength, slack, lateness, lapse int64
+	maxEvents                              int
+	zone                                   *time.Location
+	splitCampaign, splitMidnight           bool
+	excluded                               []string // hosts
+
+	cartAdd, cartRemove, purchase text // the steps that have a meaning of their own
 
 	custom  []rules.Predicate // what the bits of kept.mask stand for
 	hold    []string          // dotted fields that funnels hold constant
@@ -32,8 +36,8 @@ type program struct {
 // A condition is a predicate, split.
 type condition struct {
 	anyStep bool
-	steps   []string // one of them; "" is an event without a step
-	bit     int      // of kept.mask that must be set as well, or -1
+	steps   []text // one of them; 0 is an event without a step
+	bit     int    // of kept.mask that must be set as well, or -1
 }
 
 type funnelProgram struct {
@@ -66,11 +70,12 @@ const forever = int64(1) << 62
 
 func ms(d time.Duration) int64 { return d.Milliseconds() }
 
-func compile(project string, r *rules.Rules) *program {
+func compile(project string, r *rules.Rules, texts *state.Strings) *program {
 	p := &program{
 		rules: r, gap: ms(r.Session.Gap), maxLength: ms(r.Session.MaxLength), slack: ms(r.Slack), lateness: ms(r.Lateness),
 		lapse: ms(r.StageModel.Lapse), maxEvents: r.Session.MaxEvents, zone: r.Zone(), splitCampaign: r.Split.Campaign,
-		splitMidnight: r.Split.Midnight, excluded: r.Referrer.Exclude,
+		splitMidnight: r.Split.Midnight, excluded: r.Referrer.Exclude, texts: texts,
+		cartAdd: texts.ID("cart_add"), cartRemove: texts.ID("cart_remove"), purchase: texts.ID("purchase"),
 	}
 	for i := range r.Funnels {
 		f := &r.Funnels[i]
@@ -132,7 +137,7 @@ func (p *program) condition(when rules.Predicate) condition {
 		c.anyStep = false
 		for _, v := range t.Values {
 			if s, ok := v.(string); ok {
-				c.steps = append(c.steps, s)
+				c.steps = append(c.steps, p.texts.ID(s))
 			}
 		}
 	}
