@@ -34,6 +34,20 @@ func Default() *Rules {
 // Parse lays the mappings over the default rules, in their order: maps are merged key by key, all else is replaced. Keys that
 // are no rules are the caller's to remove. The error joins all problems, each with line, key and what was meant.
 func Parse(layers ...*yaml.Node) (*Rules, error) {
+	merged, err := Merge(layers...)
+	if err != nil {
+		return nil, err
+	}
+	p := &parser{}
+	r := p.rules(merged)
+	if err := errors.Join(p.problems...); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Merge is the mapping that Parse reads: the default rules with the layers over them.
+func Merge(layers ...*yaml.Node) (*yaml.Node, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(schemas.Commerce, &doc); err != nil {
 		return nil, err
@@ -45,12 +59,7 @@ func Parse(layers ...*yaml.Node) (*Rules, error) {
 		}
 		merged = overlay(merged, layer)
 	}
-	p := &parser{}
-	r := p.rules(merged)
-	if err := errors.Join(p.problems...); err != nil {
-		return nil, err
-	}
-	return r, nil
+	return merged, nil
 }
 
 // overlay returns base with over laid over it; neither is changed.
