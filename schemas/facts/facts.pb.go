@@ -40,13 +40,15 @@ type Frame struct {
 	Version   uint32                 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"` // of the state machine
 	// One number for each offset from `from` on: see the constants of package facts. From VerdictSession on it is an index
 	// into session_ids.
-	Verdicts      []uint32     `protobuf:"varint,10,rep,packed,name=verdicts,proto3" json:"verdicts,omitempty"`
-	SessionIds    []byte       `protobuf:"bytes,11,opt,name=session_ids,json=sessionIds,proto3" json:"session_ids,omitempty"` // 16 bytes each
-	Funnels       []*FunnelDef `protobuf:"bytes,12,rep,name=funnels,proto3" json:"funnels,omitempty"`                         // those that the entrants below refer to
-	Sessions      []*Session   `protobuf:"bytes,13,rep,name=sessions,proto3" json:"sessions,omitempty"`
-	Entrants      []*Entrant   `protobuf:"bytes,14,rep,name=entrants,proto3" json:"entrants,omitempty"`
-	Moves         []*Move      `protobuf:"bytes,15,rep,name=moves,proto3" json:"moves,omitempty"`
-	Watermarks    []*Watermark `protobuf:"bytes,16,rep,name=watermarks,proto3" json:"watermarks,omitempty"` // of the projects whose events moved them in this range
+	Verdicts      []uint32      `protobuf:"varint,10,rep,packed,name=verdicts,proto3" json:"verdicts,omitempty"`
+	SessionIds    []byte        `protobuf:"bytes,11,opt,name=session_ids,json=sessionIds,proto3" json:"session_ids,omitempty"` // 16 bytes each
+	Funnels       []*FunnelDef  `protobuf:"bytes,12,rep,name=funnels,proto3" json:"funnels,omitempty"`                         // those that the entrants below refer to
+	Sessions      []*Session    `protobuf:"bytes,13,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	Entrants      []*Entrant    `protobuf:"bytes,14,rep,name=entrants,proto3" json:"entrants,omitempty"`
+	Moves         []*Move       `protobuf:"bytes,15,rep,name=moves,proto3" json:"moves,omitempty"`
+	Watermarks    []*Watermark  `protobuf:"bytes,16,rep,name=watermarks,proto3" json:"watermarks,omitempty"` // of the projects whose events moved them in this range
+	Transitions   []*Transition `protobuf:"bytes,17,rep,name=transitions,proto3" json:"transitions,omitempty"`
+	Carts         []*Cart       `protobuf:"bytes,18,rep,name=carts,proto3" json:"carts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +191,20 @@ func (x *Frame) GetMoves() []*Move {
 func (x *Frame) GetWatermarks() []*Watermark {
 	if x != nil {
 		return x.Watermarks
+	}
+	return nil
+}
+
+func (x *Frame) GetTransitions() []*Transition {
+	if x != nil {
+		return x.Transitions
+	}
+	return nil
+}
+
+func (x *Frame) GetCarts() []*Cart {
+	if x != nil {
+		return x.Carts
 	}
 	return nil
 }
@@ -874,6 +890,388 @@ func (x *Entrant) GetAppVersion() string {
 	return ""
 }
 
+// Transition is the row of one change of a person's stage.
+type Transition struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sign          int32                  `protobuf:"zigzag32,1,opt,name=sign,proto3" json:"sign,omitempty"`
+	Version       uint64                 `protobuf:"fixed64,2,opt,name=version,proto3" json:"version,omitempty"`
+	Project       string                 `protobuf:"bytes,3,opt,name=project,proto3" json:"project,omitempty"`
+	Person        string                 `protobuf:"bytes,4,opt,name=person,proto3" json:"person,omitempty"`
+	Journey       uint32                 `protobuf:"varint,5,opt,name=journey,proto3" json:"journey,omitempty"`                     // from 1
+	Seq           uint32                 `protobuf:"varint,6,opt,name=seq,proto3" json:"seq,omitempty"`                             // of the person's transitions, from 1
+	FromStage     string                 `protobuf:"bytes,7,opt,name=from_stage,json=fromStage,proto3" json:"from_stage,omitempty"` // empty at the start of a journey
+	ToStage       string                 `protobuf:"bytes,8,opt,name=to_stage,json=toStage,proto3" json:"to_stage,omitempty"`       // or `lapsed`
+	At            int64                  `protobuf:"varint,9,opt,name=at,proto3" json:"at,omitempty"`
+	Rule          string                 `protobuf:"bytes,10,opt,name=rule,proto3" json:"rule,omitempty"`                                  // its id, or `lapsed`
+	RuleVersion   string                 `protobuf:"bytes,11,opt,name=rule_version,json=ruleVersion,proto3" json:"rule_version,omitempty"` // name and version of the stage model
+	Evidence      []string               `protobuf:"bytes,12,rep,name=evidence,proto3" json:"evidence,omitempty"`                          // message ids
+	Dwell         int64                  `protobuf:"varint,13,opt,name=dwell,proto3" json:"dwell,omitempty"`                               // milliseconds in from_stage
+	Skipped       []string               `protobuf:"bytes,14,rep,name=skipped,proto3" json:"skipped,omitempty"`                            // stages
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transition) Reset() {
+	*x = Transition{}
+	mi := &file_facts_facts_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transition) ProtoMessage() {}
+
+func (x *Transition) ProtoReflect() protoreflect.Message {
+	mi := &file_facts_facts_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transition.ProtoReflect.Descriptor instead.
+func (*Transition) Descriptor() ([]byte, []int) {
+	return file_facts_facts_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Transition) GetSign() int32 {
+	if x != nil {
+		return x.Sign
+	}
+	return 0
+}
+
+func (x *Transition) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Transition) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
+func (x *Transition) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *Transition) GetJourney() uint32 {
+	if x != nil {
+		return x.Journey
+	}
+	return 0
+}
+
+func (x *Transition) GetSeq() uint32 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Transition) GetFromStage() string {
+	if x != nil {
+		return x.FromStage
+	}
+	return ""
+}
+
+func (x *Transition) GetToStage() string {
+	if x != nil {
+		return x.ToStage
+	}
+	return ""
+}
+
+func (x *Transition) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Transition) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Transition) GetRuleVersion() string {
+	if x != nil {
+		return x.RuleVersion
+	}
+	return ""
+}
+
+func (x *Transition) GetEvidence() []string {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+func (x *Transition) GetDwell() int64 {
+	if x != nil {
+		return x.Dwell
+	}
+	return 0
+}
+
+func (x *Transition) GetSkipped() []string {
+	if x != nil {
+		return x.Skipped
+	}
+	return nil
+}
+
+// Cart is the row of one change of a cart.
+type Cart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sign          int32                  `protobuf:"zigzag32,1,opt,name=sign,proto3" json:"sign,omitempty"`
+	Version       uint64                 `protobuf:"fixed64,2,opt,name=version,proto3" json:"version,omitempty"` // digest of the row's values
+	Project       string                 `protobuf:"bytes,3,opt,name=project,proto3" json:"project,omitempty"`
+	Person        string                 `protobuf:"bytes,4,opt,name=person,proto3" json:"person,omitempty"`
+	Cart          []byte                 `protobuf:"bytes,5,opt,name=cart,proto3" json:"cart,omitempty"`                   // 16 bytes
+	CartId        string                 `protobuf:"bytes,6,opt,name=cart_id,json=cartId,proto3" json:"cart_id,omitempty"` // as sent, empty for the unnamed cart
+	Change        uint32                 `protobuf:"varint,7,opt,name=change,proto3" json:"change,omitempty"`              // of this cart, from 1
+	OpenedAt      int64                  `protobuf:"varint,8,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
+	State         string                 `protobuf:"bytes,9,opt,name=state,proto3" json:"state,omitempty"`
+	At            int64                  `protobuf:"varint,10,opt,name=at,proto3" json:"at,omitempty"`
+	Cause         string                 `protobuf:"bytes,11,opt,name=cause,proto3" json:"cause,omitempty"` // message id, or `timer`
+	Currency      string                 `protobuf:"bytes,12,opt,name=currency,proto3" json:"currency,omitempty"`
+	ReturnedAt    *int64                 `protobuf:"varint,13,opt,name=returned_at,json=returnedAt,proto3,oneof" json:"returned_at,omitempty"`
+	Value         int64                  `protobuf:"varint,14,opt,name=value,proto3" json:"value,omitempty"` // minor units
+	Items         []*CartItem            `protobuf:"bytes,15,rep,name=items,proto3" json:"items,omitempty"`  // sorted by product id
+	AbandonedAt   *int64                 `protobuf:"varint,16,opt,name=abandoned_at,json=abandonedAt,proto3,oneof" json:"abandoned_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cart) Reset() {
+	*x = Cart{}
+	mi := &file_facts_facts_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cart) ProtoMessage() {}
+
+func (x *Cart) ProtoReflect() protoreflect.Message {
+	mi := &file_facts_facts_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cart.ProtoReflect.Descriptor instead.
+func (*Cart) Descriptor() ([]byte, []int) {
+	return file_facts_facts_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Cart) GetSign() int32 {
+	if x != nil {
+		return x.Sign
+	}
+	return 0
+}
+
+func (x *Cart) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Cart) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
+func (x *Cart) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *Cart) GetCart() []byte {
+	if x != nil {
+		return x.Cart
+	}
+	return nil
+}
+
+func (x *Cart) GetCartId() string {
+	if x != nil {
+		return x.CartId
+	}
+	return ""
+}
+
+func (x *Cart) GetChange() uint32 {
+	if x != nil {
+		return x.Change
+	}
+	return 0
+}
+
+func (x *Cart) GetOpenedAt() int64 {
+	if x != nil {
+		return x.OpenedAt
+	}
+	return 0
+}
+
+func (x *Cart) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Cart) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Cart) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Cart) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *Cart) GetReturnedAt() int64 {
+	if x != nil && x.ReturnedAt != nil {
+		return *x.ReturnedAt
+	}
+	return 0
+}
+
+func (x *Cart) GetValue() int64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *Cart) GetItems() []*CartItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *Cart) GetAbandonedAt() int64 {
+	if x != nil && x.AbandonedAt != nil {
+		return *x.AbandonedAt
+	}
+	return 0
+}
+
+type CartItem struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ProductId     string                 `protobuf:"bytes,1,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
+	Quantity      int64                  `protobuf:"varint,2,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	Price         *int64                 `protobuf:"varint,3,opt,name=price,proto3,oneof" json:"price,omitempty"` // minor units
+	Currency      string                 `protobuf:"bytes,4,opt,name=currency,proto3" json:"currency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CartItem) Reset() {
+	*x = CartItem{}
+	mi := &file_facts_facts_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CartItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CartItem) ProtoMessage() {}
+
+func (x *CartItem) ProtoReflect() protoreflect.Message {
+	mi := &file_facts_facts_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CartItem.ProtoReflect.Descriptor instead.
+func (*CartItem) Descriptor() ([]byte, []int) {
+	return file_facts_facts_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CartItem) GetProductId() string {
+	if x != nil {
+		return x.ProductId
+	}
+	return ""
+}
+
+func (x *CartItem) GetQuantity() int64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+func (x *CartItem) GetPrice() int64 {
+	if x != nil && x.Price != nil {
+		return *x.Price
+	}
+	return 0
+}
+
+func (x *CartItem) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
 // Move assigns an event that an earlier frame has given a session to another session or person.
 type Move struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -890,7 +1288,7 @@ type Move struct {
 
 func (x *Move) Reset() {
 	*x = Move{}
-	mi := &file_facts_facts_proto_msgTypes[6]
+	mi := &file_facts_facts_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1300,7 @@ func (x *Move) String() string {
 func (*Move) ProtoMessage() {}
 
 func (x *Move) ProtoReflect() protoreflect.Message {
-	mi := &file_facts_facts_proto_msgTypes[6]
+	mi := &file_facts_facts_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1313,7 @@ func (x *Move) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Move.ProtoReflect.Descriptor instead.
 func (*Move) Descriptor() ([]byte, []int) {
-	return file_facts_facts_proto_rawDescGZIP(), []int{6}
+	return file_facts_facts_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Move) GetOffset() int64 {
@@ -979,7 +1377,7 @@ type Watermark struct {
 
 func (x *Watermark) Reset() {
 	*x = Watermark{}
-	mi := &file_facts_facts_proto_msgTypes[7]
+	mi := &file_facts_facts_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1389,7 @@ func (x *Watermark) String() string {
 func (*Watermark) ProtoMessage() {}
 
 func (x *Watermark) ProtoReflect() protoreflect.Message {
-	mi := &file_facts_facts_proto_msgTypes[7]
+	mi := &file_facts_facts_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1402,7 @@ func (x *Watermark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watermark.ProtoReflect.Descriptor instead.
 func (*Watermark) Descriptor() ([]byte, []int) {
-	return file_facts_facts_proto_rawDescGZIP(), []int{7}
+	return file_facts_facts_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Watermark) GetProject() string {
@@ -1032,7 +1430,7 @@ var File_facts_facts_proto protoreflect.FileDescriptor
 
 const file_facts_facts_proto_rawDesc = "" +
 	"\n" +
-	"\x11facts/facts.proto\x12\x10waymark.facts.v1\"\x98\x04\n" +
+	"\x11facts/facts.proto\x12\x10waymark.facts.v1\"\x86\x05\n" +
 	"\x05Frame\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x03R\x04from\x12\x0e\n" +
@@ -1053,7 +1451,9 @@ const file_facts_facts_proto_rawDesc = "" +
 	"\x05moves\x18\x0f \x03(\v2\x16.waymark.facts.v1.MoveR\x05moves\x12;\n" +
 	"\n" +
 	"watermarks\x18\x10 \x03(\v2\x1b.waymark.facts.v1.WatermarkR\n" +
-	"watermarks\"\xd6\b\n" +
+	"watermarks\x12>\n" +
+	"\vtransitions\x18\x11 \x03(\v2\x1c.waymark.facts.v1.TransitionR\vtransitions\x12,\n" +
+	"\x05carts\x18\x12 \x03(\v2\x16.waymark.facts.v1.CartR\x05carts\"\xd6\b\n" +
 	"\aSession\x12\x12\n" +
 	"\x04sign\x18\x01 \x01(\x11R\x04sign\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x06R\aversion\x12\x18\n" +
@@ -1135,7 +1535,53 @@ const file_facts_facts_proto_rawDesc = "" +
 	"\acountry\x18\r \x01(\tR\acountry\x12\x1a\n" +
 	"\bcampaign\x18\x0e \x01(\tR\bcampaign\x12\x1f\n" +
 	"\vapp_version\x18\x0f \x01(\tR\n" +
-	"appVersion\"\xc9\x01\n" +
+	"appVersion\"\xe5\x02\n" +
+	"\n" +
+	"Transition\x12\x12\n" +
+	"\x04sign\x18\x01 \x01(\x11R\x04sign\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x06R\aversion\x12\x18\n" +
+	"\aproject\x18\x03 \x01(\tR\aproject\x12\x16\n" +
+	"\x06person\x18\x04 \x01(\tR\x06person\x12\x18\n" +
+	"\ajourney\x18\x05 \x01(\rR\ajourney\x12\x10\n" +
+	"\x03seq\x18\x06 \x01(\rR\x03seq\x12\x1d\n" +
+	"\n" +
+	"from_stage\x18\a \x01(\tR\tfromStage\x12\x19\n" +
+	"\bto_stage\x18\b \x01(\tR\atoStage\x12\x0e\n" +
+	"\x02at\x18\t \x01(\x03R\x02at\x12\x12\n" +
+	"\x04rule\x18\n" +
+	" \x01(\tR\x04rule\x12!\n" +
+	"\frule_version\x18\v \x01(\tR\vruleVersion\x12\x1a\n" +
+	"\bevidence\x18\f \x03(\tR\bevidence\x12\x14\n" +
+	"\x05dwell\x18\r \x01(\x03R\x05dwell\x12\x18\n" +
+	"\askipped\x18\x0e \x03(\tR\askipped\"\xd7\x03\n" +
+	"\x04Cart\x12\x12\n" +
+	"\x04sign\x18\x01 \x01(\x11R\x04sign\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x06R\aversion\x12\x18\n" +
+	"\aproject\x18\x03 \x01(\tR\aproject\x12\x16\n" +
+	"\x06person\x18\x04 \x01(\tR\x06person\x12\x12\n" +
+	"\x04cart\x18\x05 \x01(\fR\x04cart\x12\x17\n" +
+	"\acart_id\x18\x06 \x01(\tR\x06cartId\x12\x16\n" +
+	"\x06change\x18\a \x01(\rR\x06change\x12\x1b\n" +
+	"\topened_at\x18\b \x01(\x03R\bopenedAt\x12\x14\n" +
+	"\x05state\x18\t \x01(\tR\x05state\x12\x0e\n" +
+	"\x02at\x18\n" +
+	" \x01(\x03R\x02at\x12\x14\n" +
+	"\x05cause\x18\v \x01(\tR\x05cause\x12\x1a\n" +
+	"\bcurrency\x18\f \x01(\tR\bcurrency\x12$\n" +
+	"\vreturned_at\x18\r \x01(\x03H\x00R\n" +
+	"returnedAt\x88\x01\x01\x12\x14\n" +
+	"\x05value\x18\x0e \x01(\x03R\x05value\x120\n" +
+	"\x05items\x18\x0f \x03(\v2\x1a.waymark.facts.v1.CartItemR\x05items\x12&\n" +
+	"\fabandoned_at\x18\x10 \x01(\x03H\x01R\vabandonedAt\x88\x01\x01B\x0e\n" +
+	"\f_returned_atB\x0f\n" +
+	"\r_abandoned_at\"\x86\x01\n" +
+	"\bCartItem\x12\x1d\n" +
+	"\n" +
+	"product_id\x18\x01 \x01(\tR\tproductId\x12\x1a\n" +
+	"\bquantity\x18\x02 \x01(\x03R\bquantity\x12\x19\n" +
+	"\x05price\x18\x03 \x01(\x03H\x00R\x05price\x88\x01\x01\x12\x1a\n" +
+	"\bcurrency\x18\x04 \x01(\tR\bcurrencyB\b\n" +
+	"\x06_price\"\xc9\x01\n" +
 	"\x04Move\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x18\n" +
 	"\aproject\x18\x02 \x01(\tR\aproject\x12\x1f\n" +
@@ -1164,7 +1610,7 @@ func file_facts_facts_proto_rawDescGZIP() []byte {
 	return file_facts_facts_proto_rawDescData
 }
 
-var file_facts_facts_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_facts_facts_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_facts_facts_proto_goTypes = []any{
 	(*Frame)(nil),      // 0: waymark.facts.v1.Frame
 	(*Session)(nil),    // 1: waymark.facts.v1.Session
@@ -1172,22 +1618,28 @@ var file_facts_facts_proto_goTypes = []any{
 	(*FunnelStep)(nil), // 3: waymark.facts.v1.FunnelStep
 	(*FunnelTerm)(nil), // 4: waymark.facts.v1.FunnelTerm
 	(*Entrant)(nil),    // 5: waymark.facts.v1.Entrant
-	(*Move)(nil),       // 6: waymark.facts.v1.Move
-	(*Watermark)(nil),  // 7: waymark.facts.v1.Watermark
+	(*Transition)(nil), // 6: waymark.facts.v1.Transition
+	(*Cart)(nil),       // 7: waymark.facts.v1.Cart
+	(*CartItem)(nil),   // 8: waymark.facts.v1.CartItem
+	(*Move)(nil),       // 9: waymark.facts.v1.Move
+	(*Watermark)(nil),  // 10: waymark.facts.v1.Watermark
 }
 var file_facts_facts_proto_depIdxs = []int32{
-	2, // 0: waymark.facts.v1.Frame.funnels:type_name -> waymark.facts.v1.FunnelDef
-	1, // 1: waymark.facts.v1.Frame.sessions:type_name -> waymark.facts.v1.Session
-	5, // 2: waymark.facts.v1.Frame.entrants:type_name -> waymark.facts.v1.Entrant
-	6, // 3: waymark.facts.v1.Frame.moves:type_name -> waymark.facts.v1.Move
-	7, // 4: waymark.facts.v1.Frame.watermarks:type_name -> waymark.facts.v1.Watermark
-	3, // 5: waymark.facts.v1.FunnelDef.steps:type_name -> waymark.facts.v1.FunnelStep
-	4, // 6: waymark.facts.v1.FunnelStep.when:type_name -> waymark.facts.v1.FunnelTerm
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	2,  // 0: waymark.facts.v1.Frame.funnels:type_name -> waymark.facts.v1.FunnelDef
+	1,  // 1: waymark.facts.v1.Frame.sessions:type_name -> waymark.facts.v1.Session
+	5,  // 2: waymark.facts.v1.Frame.entrants:type_name -> waymark.facts.v1.Entrant
+	9,  // 3: waymark.facts.v1.Frame.moves:type_name -> waymark.facts.v1.Move
+	10, // 4: waymark.facts.v1.Frame.watermarks:type_name -> waymark.facts.v1.Watermark
+	6,  // 5: waymark.facts.v1.Frame.transitions:type_name -> waymark.facts.v1.Transition
+	7,  // 6: waymark.facts.v1.Frame.carts:type_name -> waymark.facts.v1.Cart
+	3,  // 7: waymark.facts.v1.FunnelDef.steps:type_name -> waymark.facts.v1.FunnelStep
+	4,  // 8: waymark.facts.v1.FunnelStep.when:type_name -> waymark.facts.v1.FunnelTerm
+	8,  // 9: waymark.facts.v1.Cart.items:type_name -> waymark.facts.v1.CartItem
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_facts_facts_proto_init() }
@@ -1195,13 +1647,15 @@ func file_facts_facts_proto_init() {
 	if File_facts_facts_proto != nil {
 		return
 	}
+	file_facts_facts_proto_msgTypes[7].OneofWrappers = []any{}
+	file_facts_facts_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_facts_facts_proto_rawDesc), len(file_facts_facts_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
