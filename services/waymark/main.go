@@ -18,7 +18,9 @@ import (
 
 // cli is the root of the commands: one field each, the command's own file has the rest.
 type cli struct {
-	Version versionCmd `cmd:"" group:"operate" help:"Print the version of this binary and of what it embeds."`
+	CheckConfig checkConfigCmd `cmd:"" group:"operate" help:"Check a configuration file, and say what it comes to."`
+	Version     versionCmd     `cmd:"" group:"operate" help:"Print the version of this binary and of what it embeds."`
+	Completion  completionCmd  `cmd:"" group:"operate" help:"Print the completion script of a shell."`
 }
 
 // stdio is where a command writes: results to Out, progress and messages to Err.
@@ -88,6 +90,11 @@ func run(ctx context.Context, args []string, std *stdio) int {
 func report(std *stdio, err error) int {
 	if err == nil {
 		return statusDone
+	}
+	var list listed
+	if errors.As(err, &list) {
+		fmt.Fprintln(std.Err, list)
+		return statusFailed
 	}
 	fmt.Fprintf(std.Err, "waymark: %v\n", err)
 	var usage usageError
