@@ -9,7 +9,7 @@ import (
 	"github.com/waymark-analytics/waymark/pkg/config"
 )
 
-// configFlags are the flags of every command that reads a configuration. Kong wants an embedded struct for flags of the same rank.
+// configFlags are the flags of every command that reads a configuration.
 type configFlags struct {
 	Config string   `type:"path" placeholder:"FILE" help:"Configuration: one YAML file. Over it goes the environment (WAYMARK_SESSION_GAP for session.gap), over that --set."`
 	Set    []string `placeholder:"KEY=VALUE" sep:"none" help:"One value over the file and the environment, as in session.gap=20m; may be repeated."`

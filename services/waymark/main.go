@@ -14,10 +14,13 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/waymark-analytics/waymark/pkg/chengine"
 )
 
 // cli is the root of the commands: one field each, the command's own file has the rest.
 type cli struct {
+	Up          upCmd          `cmd:"" group:"start" help:"Run everything on this machine."`
 	CheckConfig checkConfigCmd `cmd:"" group:"operate" help:"Check a configuration file, and say what it comes to."`
 	Version     versionCmd     `cmd:"" group:"operate" help:"Print the version of this binary and of what it embeds."`
 	Completion  completionCmd  `cmd:"" group:"operate" help:"Print the completion script of a shell."`
@@ -45,6 +48,7 @@ func (e usageError) Unwrap() error { return e.error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
+	chengine.Main() // in the engine's child process it never returns
 	ctx, stop := notifyContext(context.Background())
 	status := run(ctx, os.Args[1:], &stdio{Out: os.Stdout, Err: os.Stderr, Terminal: isTerminal(os.Stderr)})
 	stop()

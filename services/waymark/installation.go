@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/waymark-analytics/waymark/pkg/chengine"
+	"github.com/waymark-analytics/waymark/pkg/config"
+	"github.com/waymark-analytics/waymark/pkg/kafka"
+	"github.com/waymark-analytics/waymark/pkg/lifecycle"
+	"github.com/waymark-analytics/waymark/pkg/telemetry"
+	"github.com/waymark-analytics/waymark/services/waymark/internal/broker"
+	"github.com/waymark-analytics/waymark/services/waymark/internal/endpoints"
+	"github.com/waymark-analytics/waymark/services/waymark/internal/home"
+)
+
+const (
+	// upPartitions is the number of partitions of an installation on one machine: enough for its cores, few enough to be idle.
+	upPartitions = 4
+	logName      = "waymark.log"
+	logBytes     = 16 << 20 // at a start, a longer log makes room for a new one
+	stopTimeout  = time.Minute
+	readyTimeout = 2 * time.Minute
+	lowBytes     = 512 << 20 // free space below which the log warns
+)
+
+// installation is everything on this machine, running. Stop order: no endpoints -> collector -> sessionizer -> loader -> metrics ->
+// engine -> broker -> folder.
+type installation struct {
+	Endpoints endpoints.Endpoints
+
+	home     *home.Home
+	config   *config.Config
+	ports    home.Ports
+	log      *zap.Logger
+	registry *prometheus.Registry
+	stack    *lifecycle.Stack
+	failed   chan error
+
+	kafka kafka.Config
+}
+
+// start brings everything up and returns when everything answers. A failed start leaves nothing running.
+func (f *upFlags) start(ctx context.Context, dir string, std *stdio) (_ *installation, err error) {
+	cfg, err := f.load(std)
+	if err != nil {
+		return nil, err
+	}
+	tuneMemory(0.4) // the engine has up to half
+	in := &installation{config: cfg, registry: telemetry.NewRegistry(), stack: lifecycle.New(zap.NewNop()), failed: make(chan error, 8)}
+	defer func() {
+		if err != nil {
+			if ctx.Err() != nil {
+				err = errors.New("stopped before everything answered")
+			}
+			err = errors.Join(err, in.Stop(ctx))
+		}
+	}()
+	if err := in.openFolder(f, dir, std); err != nil {
+		return nil, err
+	}
+	for _, part := range []func() error{
+		func() error { return in.startBroker(ctx, f) },
+		func() error { return in.startEngine(ctx, f, std) },
+		func() error { return in.makeTopics(ctx, f) },
+		func() error { return in.startMetrics(ctx) },
+		func() error { return in.startServices(ctx) },
+		func() error { return in.announce() },
+	} {
+		if err := part(); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// Failed tells of a part that cannot go on: the installation is to be stopped.
+func (in *installation) Failed() <-chan error { return in.failed }
+
+// Stop stops everything in order. It is idempotent, and runs to its end although ctx is done: that is why it is called.
+func (in *installation) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return in.stack.Stop(ctx)
+}
+
+func (in *installation) openFolder(f *upFlags, dir string, std *stdio) error {
+	h, err := home.Open(dir)
+	if err != nil {
+		return err
+	}
+	in.home = h
+	in.stack.Push("folder", func(context.Context) error { return h.Close() })
+	// What an earlier process left behind after a crash would lead clients astray.
+	if err := endpoints.Remove(h.Path(endpoints.Name)); err != nil {
+		return err
+	}
+	if err := in.openLog(std); err != nil {
+		return err
+	}
+	wanted := in.config.Kafka.Partitions
+	if f.Partitions != 0 {
+		wanted = f.Partitions
+	}
+	switch {
+	case wanted < 0 || wanted > 4096:
+		return usagef("--partitions %d: expected a number from 1 to 4096", wanted)
+	case h.Partitions > 0 && wanted > 0 && wanted != h.Partitions:
+		return usagef("folder %s was made with %d partitions, and %d are asked for: the number is fixed at the first start, since it decides where every person's events are; leave it out, or take another folder",
+			h.Dir, h.Partitions, wanted)
+	case h.Partitions == 0 && wanted > 0:
+		h.Partitions = wanted
+	case h.Partitions == 0:
+		h.Partitions = upPartitions
+	}
+	if in.ports, err = h.Choose(f.PortBase); err != nil {
+		return err
+	}
+	return h.Save()
+}
+
+// openLog sends everything to the log file, and warnings to the terminal too.
+func (in *installation) openLog(std *stdio) error {
+	path := in.home.Path(logName)
+	if info, err := os.Stat(path); err == nil && info.Size() > logBytes {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return fmt.Errorf("open log: %w", err)
+		}
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	all, err := telemetry.NewLogger(file, in.config.Log.Level, "json")
+	if err != nil {
+		return err
+	}
+	loud, err := telemetry.NewLogger(std.Err, "warn", "console")
+	if err != nil {
+		return err
+	}
+	in.log = zap.New(zapcore.NewTee(all.Core(), loud.Core()))
+	in.stack.Push("log", func(context.Context) error { return file.Close() })
+	return nil
+}
+
+func (in *installation) startBroker(ctx context.Context, f *upFlags) error {
+	c := in.config.Kafka
+	in.kafka = kafka.Config{Prefix: c.Prefix, Partitions: in.home.Partitions, Replication: int16(c.Replication)}
+	if f.Kafka != "" {
+		in.kafka.Brokers = strings.Split(f.Kafka, ",")
+		return in.kafka.Validate()
+	}
+	b, err := broker.Start(context.WithoutCancel(ctx), broker.Config{Dir: in.home.Path("broker"), Port: in.ports.Kafka, Log: in.log.Named("broker")})
+	if err != nil {
+		return err
+	}
+	in.stack.Push("broker", func(context.Context) error { return b.Close() })
+	in.kafka.Brokers = []string{b.Addr()}
+	return nil
+}
+
+func (in *installation) startEngine(ctx context.Context, f *upFlags, std *stdio) error {
+	if f.ClickHouse != "" {
+		in.Endpoints.ClickHouseNative = f.ClickHouse
+		in.Endpoints.ClickHouseHTTP = in.config.ClickHouse.HTTP
+		return nil
+	}
+	notes, err := telemetry.NewLogger(std.Err, "info", "console") // a first start fetches the engine: people wait for it
+	if err != nil {
+		return err
+	}
+	program, err := chengine.Locate(ctx, chengine.LocateConfig{Offline: f.Offline, Log: notes})
+	if err != nil {
+		return err
+	}
+	e, err := chengine.Start(ctx, chengine.Config{
+		Program: program, Dir: in.home.Path("clickhouse"), TCP: in.ports.ClickHouseNative, HTTP: in.ports.ClickHouseHTTP, Log: in.log.Named("engine"),
+	})
+	if err != nil {
+		return err
+	}
+	in.stack.Push("engine", e.Stop)
+	in.watch(e.Done(), e.Err)
+	in.Endpoints.ClickHouseNative, in.Endpoints.ClickHouseHTTP = e.Addr(), e.HTTP()
+	return nil
+}
+
+// watch reports the end of a part that ends with an error.
+func (in *installation) watch(done <-chan struct{}, reason func() error) {
+	go func() { // ends with the part, which Stop waits for
+		<-done
+		if err := reason(); err != nil {
+			in.failed <- err
+		}
+	}()
+}
+
+func (in *installation) makeTopics(ctx context.Context, f *upFlags) error {
+	cl, err := kgo.NewClient(in.kafka.Opts("up", in.log)...)
+	if err != nil {
+		return fmt.Errorf("kafka client: %w", err)
+	}
+	defer cl.Close()
+	n, err := kafka.EnsureTopics(ctx, cl, in.kafka)
+	if err != nil {
+		return fmt.Errorf("kafka at %s: %w", strings.Join(in.kafka.Brokers, ","), err)
+	}
+	if n != in.home.Partitions {
+		if f.Partitions != 0 {
+			return usagef("the topics at %s have %d partitions, and %d are asked for: leave --partitions out", strings.Join(in.kafka.Brokers, ","), n, f.Partitions)
+		}
+		in.home.Partitions, in.kafka.Partitions = n, n
+		return in.home.Save()
+	}
+	return nil
+}
+
+func (in *installation) startMetrics(ctx context.Context) error {
+	page := telemetry.Page{
+		Title: "Waymark",
+		Links: func() []telemetry.Link {
+			e := in.Endpoints
+			return []telemetry.Link{
+				{Name: "Collector", Value: e.Collector + "/healthz", URL: e.Collector + "/healthz"},
+				{Name: "SQL", Value: e.ClickHouseHTTP + "/play", URL: e.ClickHouseHTTP + "/play"},
+				{Name: "ClickHouse, native", Value: e.ClickHouseNative},
+				{Name: "Kafka", Value: e.Kafka},
+				{Name: "Metrics", Value: e.Metrics + "/metrics", URL: e.Metrics + "/metrics"},
+				{Name: "Folder", Value: in.home.Dir},
+			}
+		},
+		Ready: func() error { return nil },
+	}
+	s, err := telemetry.Listen(ctx, in.registry, page, fmt.Sprintf("127.0.0.1:%d", in.ports.Console), fmt.Sprintf("127.0.0.1:%d", in.ports.Metrics))
+	if err != nil {
+		return err
+	}
+	in.stack.Push("metrics", s.Stop)
+	in.Endpoints.Console, in.Endpoints.Metrics = "http://"+s.Addrs()[0], "http://"+s.Addrs()[1]
+	s.Start()
+	return nil
+}
+
+// announce tells clients where everything is.
+func (in *installation) announce() error {
+	path := in.home.Path(endpoints.Name)
+	in.stack.Push("endpoints", func(context.Context) error { return endpoints.Remove(path) })
+	return in.Endpoints.Write(path)
+}
