@@ -73,7 +73,17 @@ type ClickHouse struct {
 
 // Collector is what the operator says to the collector.
 type Collector struct {
-	Listen string
+	Listen              string
+	MaxBatchBytes       int
+	MaxBatchEvents      int
+	MaxImportBytes      int
+	MaxImportEvents     int
+	MaxInFlightBytes    int
+	AckWithin           time.Duration
+	RatePerKey          int
+	RateBurst           int
+	ClientAddressHeader string
+	CookieDays          int
 }
 
 // Sessionizer is what the operator says to the sessionizer.
@@ -101,7 +111,7 @@ type Project struct {
 	Name    string
 	Sources []Source
 	Rules   *rules.Rules
-	Bots    Bots
+	Staff   Staff
 
 	layer *yaml.Node
 }
@@ -113,10 +123,11 @@ type Source struct {
 	WriteKey Secret
 }
 
-// Bots are agents that a project counts as bots beside those that everybody knows: staff, monitors, load tests.
-type Bots struct {
-	Agents []string // parts of the user agent
-	Users  []string // user ids
+// Staff says which events of a project count as bots' beside those that everybody knows: its own people, monitors, load tests.
+type Staff struct {
+	Agents   []string // parts of the user agent
+	Networks []string // of addresses
+	Headers  []string // of the request
 }
 
 // Rules are the rules of a project; those of the installation for a project that the configuration does not name.
@@ -132,7 +143,7 @@ func (c *Config) Rules(project string) *rules.Rules {
 // DefaultRules are the rules of a project that the configuration does not name.
 func (c *Config) DefaultRules() *rules.Rules { return c.rules }
 
-// Source is where a configuration comes from.
+// Origin is where a configuration comes from.
 type Origin struct {
 	File string   // path; empty: none
 	Env  []string // KEY=VALUE, as os.Environ gives it

@@ -100,7 +100,7 @@ patience: 2h
 		`w.yaml: line 6, column 15: kafka.partitions: expected a whole number from 1 to 4096, got "0"`,
 		`w.yaml: line 9, column 5: projects.shop.sorces: unknown key; did you mean "sources"?`,
 		`w.yaml: projects.shop: line 10, column 20: session.gap: "never" is no duration`,
-		`kind: "wob" is none of web, app`,
+		`projects.shop.sources.a.kind: "wob" is none of web, app`,
 		`shop, source a and shop, source b have the same write_key`,
 		`w.yaml: line 14, column 7: projects.shop.sources.c.write_key: missing`,
 		`alerts[0].kind: "funnel_stp" is none of`,
@@ -156,14 +156,14 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 }
 
 func TestPrintedConfigurationMeansTheSame(t *testing.T) {
-	file := "session: {gap: 21m}\nfunnels: [{name: f, steps: [view, purchase]}]\nprojects: {shop: {patience: 2h}}\nkafka: {partitions: 3}\n"
+	file := "session: {gap: 21m}\nfunnels: [{name: f, steps: [view, purchase]}]\nprojects: {shop: {patience: 2h, staff: {agents: [probe], networks: [10.0.0.0/8]}}}\nkafka: {partitions: 3}\n"
 	c := parse(t, file, []string{"WAYMARK_SLACK=2m"}, nil)
 	out, err := c.YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
 	again := parse(t, string(out), nil, nil)
-	if !reflect.DeepEqual(again.Rules("shop"), c.Rules("shop")) || again.Kafka.Partitions != 3 || again.Rules("").Slack != 2*time.Minute {
+	if !reflect.DeepEqual(again.Rules("shop"), c.Rules("shop")) || !reflect.DeepEqual(again.Projects[0].Staff, c.Projects[0].Staff) || again.Kafka.Partitions != 3 || again.Rules("").Slack != 2*time.Minute {
 		t.Errorf("printed configuration differs:\n%s", out)
 	}
 }
@@ -178,7 +178,7 @@ func TestEveryScalarKeyCanBeGivenByTheEnvironment(t *testing.T) {
 	for _, key := range config.ScalarKeys() {
 		values := []string{special[key]}
 		if _, ok := special[key]; !ok {
-			values = []string{"5", "5m", "h:1"}
+			values = []string{"5", "5m", "h:1", "65536", "1048576"}
 		}
 		var err error
 		for _, value := range values {

@@ -14,8 +14,10 @@ import (
 	"github.com/waymark-analytics/waymark/pkg/rules"
 )
 
-// SourceKinds are what a source can be.
-var SourceKinds = []string{"web", "app", "server", "shop", "mail", "phone", "import"}
+// SourceKinds are what a source can be: a server, or the channel that its events come through.
+var SourceKinds = []string{
+	"web", "app", "server", "email", "sms", "chat", "social", "ad", "store", "phone", "service", "review", "mail", "fair", "word_of_mouth", "other",
+}
 
 type parser struct {
 	file     string
@@ -165,7 +167,7 @@ func (p *parser) projects(n *yaml.Node) {
 	if isNull(n) {
 		return
 	}
-	known := append([]string{"sources", "bots"}, rules.Keys...)
+	known := append([]string{"sources", "staff"}, rules.Keys...)
 	p.pairs(n, "projects", "a map: project -> its sources and rules", func(key, value *yaml.Node) {
 		path := join("projects", key.Value)
 		if err := checkName(key.Value); err != nil {
@@ -178,8 +180,8 @@ func (p *parser) projects(n *yaml.Node) {
 				switch {
 				case key.Value == "sources":
 					project.Sources = p.sources(value, join(path, "sources"))
-				case key.Value == "bots":
-					project.Bots = p.bots(value, join(path, "bots"))
+				case key.Value == "staff":
+					project.Staff = p.staff(value, join(path, "staff"))
 				case slices.Contains(rules.Keys, key.Value):
 					project.layer.Content = append(project.layer.Content, key, value)
 				default:
@@ -216,8 +218,8 @@ func (p *parser) sources(n *yaml.Node, path string) []Source {
 		}
 		s := Source{Name: key.Value, Kind: "web"}
 		p.group(map[string]setting{
-			"kind":      text("kind", &s.Kind, oneOf(SourceKinds...)),
-			"write_key": text("write_key", &s.WriteKey, checkKey),
+			"kind":      text(join(at, "kind"), &s.Kind, oneOf(SourceKinds...)),
+			"write_key": text(join(at, "write_key"), &s.WriteKey, checkKey),
 		}, at, value)
 		if s.WriteKey == "" {
 			p.bad(key, join(at, "write_key"), "missing: the key that its senders write with")
@@ -235,16 +237,17 @@ func checkKey(key string) error {
 	return nil
 }
 
-func (p *parser) bots(n *yaml.Node, path string) Bots {
-	var b Bots
+func (p *parser) staff(n *yaml.Node, path string) Staff {
+	var s Staff
 	if isNull(n) {
-		return b
+		return s
 	}
 	p.group(map[string]setting{
-		"agents": texts(join(path, "agents"), &b.Agents, nil),
-		"users":  texts(join(path, "users"), &b.Users, nil),
+		"agents":   texts(join(path, "agents"), &s.Agents, nil),
+		"networks": texts(join(path, "networks"), &s.Networks, network),
+		"headers":  texts(join(path, "headers"), &s.Headers, nil),
 	}, path, n)
-	return b
+	return s
 }
 
 var (

@@ -59,9 +59,17 @@ func (c *Config) projectsNode() *yaml.Node {
 			}
 			nest(project, "sources", sources)
 		}
-		var bots yaml.Node
-		if err := bots.Encode(map[string][]string{"agents": p.Bots.Agents, "users": p.Bots.Users}); err == nil && len(p.Bots.Agents)+len(p.Bots.Users) > 0 {
-			nest(project, "bots", &bots)
+		staff := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+		for _, s := range []setting{
+			texts("agents", &p.Staff.Agents, nil), texts("networks", &p.Staff.Networks, nil), texts("headers", &p.Staff.Headers, nil),
+		} {
+			var value yaml.Node
+			if err := value.Encode(s.show()); err == nil && len(value.Content) > 0 {
+				nest(staff, s.path, &value)
+			}
+		}
+		if len(staff.Content) > 0 {
+			nest(project, "staff", staff)
 		}
 		if p.layer != nil {
 			project.Content = append(project.Content, p.layer.Content...)

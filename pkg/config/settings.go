@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,9 +26,12 @@ func defaults() *Config {
 	return &Config{
 		Kafka:      Kafka{Brokers: []string{"127.0.0.1:9092"}, Replication: -1},
 		ClickHouse: ClickHouse{Addr: "127.0.0.1:9000", HTTP: "http://127.0.0.1:8123", User: "default"},
-		Collector:  Collector{Listen: "127.0.0.1:8080"},
-		Metrics:    Metrics{Listen: "127.0.0.1:9180"},
-		Log:        Log{Level: "info", Format: "json"},
+		Collector: Collector{
+			Listen: "127.0.0.1:8080", MaxBatchBytes: 500 << 10, MaxBatchEvents: 5000, MaxImportBytes: 8 << 20, MaxImportEvents: 100_000,
+			MaxInFlightBytes: 128 << 20, AckWithin: 10 * time.Second, CookieDays: 365,
+		},
+		Metrics: Metrics{Listen: "127.0.0.1:9180"},
+		Log:     Log{Level: "info", Format: "json"},
 	}
 }
 
@@ -44,6 +48,16 @@ func (c *Config) settings() []setting {
 		text("clickhouse.password", &c.ClickHouse.Password, nil),
 		boolean("clickhouse.tls", &c.ClickHouse.TLS),
 		text("collector.listen", &c.Collector.Listen, address),
+		integer("collector.max_batch_bytes", &c.Collector.MaxBatchBytes, 32<<10, 1<<30),
+		integer("collector.max_batch_events", &c.Collector.MaxBatchEvents, 1, 1<<20),
+		integer("collector.max_import_bytes", &c.Collector.MaxImportBytes, 32<<10, 1<<30),
+		integer("collector.max_import_events", &c.Collector.MaxImportEvents, 1, 1<<20),
+		integer("collector.max_in_flight_bytes", &c.Collector.MaxInFlightBytes, 1<<20, 1<<40),
+		duration("collector.ack_within", &c.Collector.AckWithin, time.Millisecond),
+		integer("collector.rate_per_key", &c.Collector.RatePerKey, 0, 1<<30),
+		integer("collector.rate_burst", &c.Collector.RateBurst, 0, 1<<30),
+		text("collector.client_address_header", &c.Collector.ClientAddressHeader, nil),
+		integer("collector.cookie_days", &c.Collector.CookieDays, 0, 3650),
 		text("metrics.listen", &c.Metrics.Listen, address),
 		text("log.level", &c.Log.Level, oneOf("debug", "info", "warn", "error")),
 		text("log.format", &c.Log.Format, oneOf("console", "json")),
@@ -174,6 +188,16 @@ func url(s string) error {
 		}
 	}
 	return fmt.Errorf("expected http://HOST:PORT, got %q", s)
+}
+
+func network(s string) error {
+	if _, err := netip.ParsePrefix(s); err == nil {
+		return nil
+	}
+	if _, err := netip.ParseAddr(s); err != nil {
+		return fmt.Errorf("%q is no address and no network such as 192.0.2.0/24", s)
+	}
+	return nil
 }
 
 func oneOf(values ...string) func(string) error {
