@@ -18,6 +18,8 @@ type builder struct {
 
 	sessions []*facts.Session
 	entrants []entrant
+	changes  []*facts.Transition
+	carts    []*facts.Cart
 	moves    map[int64]*facts.Move // by offset: of several in a range the last one counts
 
 	hash, count uint64 // running, up to and with record to-1
@@ -55,6 +57,8 @@ const (
 	factSession
 	factEntrant
 	factMove
+	factTransition
+	factCart
 )
 
 // verdict notes what became of the record. Each record has one.
@@ -89,41 +93,73 @@ func (b *builder) number(id event.Hash) uint32 {
 	return n
 }
 
-// add notes a session's rows with a sign.
-func (b *builder) add(d derived, sign int32) {
-	d.session.Sign = sign
-	b.sessions = append(b.sessions, d.session)
-	b.note(factSession, d.session.Version^uint64(int64(sign)))
-	for _, e := range d.entered {
-		e.row.Sign = sign
-		b.entrants = append(b.entrants, e)
-		b.note(factEntrant, e.row.Version^uint64(int64(sign)))
-	}
+// rowSet are rows of one person.
+type rowSet struct {
+	sessions    []*facts.Session
+	entrants    []entrant
+	transitions []*facts.Transition
+	carts       []*facts.Cart
 }
+
+func (s *rowSet) reset() {
+	s.sessions, s.entrants, s.transitions, s.carts = s.sessions[:0], s.entrants[:0], nil, nil
+}
+
+func (b *builder) addSession(s *facts.Session, sign int32) {
+	s.Sign = sign
+	b.sessions = append(b.sessions, s)
+	b.row(factSession, s.Version, sign)
+}
+
+func (b *builder) addEntrant(e entrant, sign int32) {
+	e.row.Sign = sign
+	b.entrants = append(b.entrants, e)
+	b.row(factEntrant, e.row.Version, sign)
+}
+
+func (b *builder) addTransition(t *facts.Transition, sign int32) {
+	t.Sign = sign
+	b.changes = append(b.changes, t)
+	b.row(factTransition, t.Version, sign)
+}
+
+func (b *builder) addCart(c *facts.Cart, sign int32) {
+	c.Sign = sign
+	b.carts = append(b.carts, c)
+	b.row(factCart, c.Version, sign)
+}
+
+func (b *builder) row(kind, version uint64, sign int32) { b.note(kind, version^uint64(int64(sign))) }
 
 // replace notes the difference between the rows that stood and those that stand.
-func (b *builder) replace(was, is []derived) {
-	for _, d := range was {
-		if !contains(is, d.session.Version) {
-			b.add(d, -1)
-		}
-	}
-	for _, d := range is {
-		if !contains(was, d.session.Version) {
-			b.add(d, 1)
-		}
-	}
+func (b *builder) replace(was, is *rowSet) {
+	difference(was.sessions, is.sessions, func(s *facts.Session) uint64 { return s.Version }, b.addSession)
+	difference(was.entrants, is.entrants, func(e entrant) uint64 { return e.row.Version }, b.addEntrant)
+	difference(was.transitions, is.transitions, func(t *facts.Transition) uint64 { return t.Version }, b.addTransition)
+	difference(was.carts, is.carts, func(c *facts.Cart) uint64 { return c.Version }, b.addCart)
 }
 
-// contains says whether a session's row is among them. Its entrants are the same then: an event more or a step less in the
-// session would show in the row.
-func contains(rows []derived, version uint64) bool {
-	for _, d := range rows {
-		if d.session.Version == version {
-			return true
+// difference takes back what only stood and adds what only stands. Rows of one version are the same row.
+func difference[T any](was, is []T, version func(T) uint64, add func(T, int32)) {
+	kept := make(map[uint64]bool, len(was))
+	for _, r := range was {
+		kept[version(r)] = false
+	}
+	for _, r := range is {
+		if _, stood := kept[version(r)]; stood {
+			kept[version(r)] = true
 		}
 	}
-	return false
+	for _, r := range was {
+		if !kept[version(r)] {
+			add(r, -1)
+		}
+	}
+	for _, r := range is {
+		if !kept[version(r)] {
+			add(r, 1)
+		}
+	}
 }
 
 // move assigns an event anew: in its verdict if that is still in hand, else by a row.
@@ -147,6 +183,6 @@ func (b *builder) reset() {
 	b.begun = false
 	b.verdicts, b.ids = nil, nil // the frames own them
 	clear(b.idNumber)
-	b.sessions, b.entrants = b.sessions[:0], b.entrants[:0]
+	b.sessions, b.entrants, b.changes, b.carts = b.sessions[:0], b.entrants[:0], b.changes[:0], b.carts[:0]
 	clear(b.moves)
 }

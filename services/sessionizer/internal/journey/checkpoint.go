@@ -100,7 +100,7 @@ func (p *Partition) restoreMeta(value []byte) error {
 	}
 	p.next, p.clock = int64(r.uvarint()), r.varint()
 	p.facts.hash, p.facts.count = r.fixed64(), r.uvarint()
-	for range min(r.uvarint(), uint64(len(r.b))) {
+	for range r.count() {
 		pr := p.project(r.text())
 		pr.seen = r.byte() == 1
 		pr.latest, pr.arrived, pr.reached = r.varint(), r.varint(), r.varint()
@@ -119,9 +119,10 @@ func (p *Partition) appendPerson(b []byte, at *person) []byte {
 	p.load(f, at)
 	b = append(b, checkpointFormat)
 	b = binary.AppendVarint(b, at.closed)
+	b = binary.AppendVarint(b, at.until)
 	b = binary.AppendVarint(b, at.act)
 	b = append(b, at.session[:]...)
-	b = f.past.append(b, f.program)
+	b = f.past.append(b, f.program, &p.tables)
 	b = binary.AppendUvarint(b, uint64(len(f.events)))
 	texts := map[string]uint64{}
 	put := func(s string) {
@@ -173,6 +174,15 @@ func (p *Partition) appendPerson(b []byte, at *person) []byte {
 		for _, h := range e.holds {
 			put(p.tables.text(h))
 		}
+		put(p.tables.text(e.cart))
+		b = binary.AppendUvarint(b, uint64(len(e.items)))
+		for _, i := range e.items {
+			put(p.tables.text(i.product))
+			b = binary.AppendUvarint(b, uint64(i.quantity))
+			b = append(b, boolByte(i.priced))
+			b = binary.AppendUvarint(b, uint64(i.price))
+			put(p.tables.text(i.currency))
+		}
 	}
 	return b
 }
@@ -183,9 +193,9 @@ func (p *Partition) restorePerson(pr *project, i uint32, name string, value []by
 		return fmt.Errorf("the record has format %d, this program reads %d", format, checkpointFormat)
 	}
 	at, f := p.at(i), &p.fold
-	closed, act := r.varint(), r.varint()
+	closed, until, act := r.varint(), r.varint(), r.varint()
 	id := r.take(uint64(len(event.Hash{})))
-	f.past.read(&r, pr.program)
+	f.past.read(&r, pr.program, &p.tables)
 	f.events = f.events[:0]
 	var texts []text
 	take := func() text {
@@ -201,7 +211,7 @@ func (p *Partition) restorePerson(pr *project, i uint32, name string, value []by
 	}
 	word := func() string { return p.tables.text(take()) }
 	time, offset := int64(0), int64(0)
-	for range min(r.uvarint(), uint64(len(r.b))) {
+	for range r.count() {
 		var e kept
 		e.id = slices.Clone(r.take(r.uvarint()))
 		time, offset = time+r.varint(), offset+r.varint()
@@ -225,8 +235,14 @@ func (p *Partition) restorePerson(pr *project, i uint32, name string, value []by
 		if set&bitCampaign != 0 {
 			e.campaign = p.tables.campaign(campaignTuple{word(), word(), word()})
 		}
-		for range min(r.uvarint(), uint64(len(r.b))) {
+		for range r.count() {
 			e.holds = append(e.holds, take())
+		}
+		e.cart = take()
+		for range r.count() {
+			e.items = append(e.items, item{
+				product: take(), quantity: int64(r.uvarint()), priced: r.byte() == 1, price: int64(r.uvarint()), currency: take(),
+			})
 		}
 		f.events = append(f.events, e)
 	}
@@ -236,10 +252,9 @@ func (p *Partition) restorePerson(pr *project, i uint32, name string, value []by
 	p.setHead(i, name, &f.past)
 	p.pack(i, f.events)
 	was := at.open
-	at.closed, at.act, at.session = closed, act, event.Hash(id)
-	f.t, f.program, f.project, f.person = &p.tables, pr.program, pr.name, name
-	f.run()
-	at.open = was
-	p.resume(pr, i, f)
+	at.closed, at.until, at.act, at.session, at.open = closed, until, act, event.Hash(id), was
+	f.t, f.program, f.project, f.person, f.rows = &p.tables, pr.program, pr.name, name, false
+	f.run(until)
+	p.resume(pr, i)
 	return nil
 }

@@ -12,29 +12,93 @@ import (
 	"github.com/waymark-analytics/waymark/schemas/facts"
 )
 
-// past is what remains of a person's events that nothing can change any more.
+// past is what remains of a person's events that nothing can change any more: how many sessions they were, which orders were
+// bought, and where stages, carts and person funnels stood after them.
 type past struct {
-	sessions int      // how many there were
-	orders   []uint64 // hashes of the order ids bought, sorted
-	standing standing
+	sessions int
+	orders   []uint64 // hashes of the order ids, sorted
+	machine  machine
 }
 
-func (h *past) append(b []byte, p *program) []byte {
+// machine is what walks over the events that no flagged session hides.
+type machine struct {
+	standing standing
+	carts    carts
+	funnels  []chains // as program.persons
+}
+
+func newMachine(p *program) machine {
+	return machine{standing: newStanding(), carts: carts{last: noTime}, funnels: make([]chains, len(p.persons))}
+}
+
+func (m *machine) clone() machine {
+	out := machine{standing: m.standing.clone(), carts: m.carts.clone(), funnels: slices.Clone(m.funnels)}
+	for i := range out.funnels {
+		out.funnels[i] = m.funnels[i].clone()
+	}
+	return out
+}
+
+func (m *machine) apply(f *fold, e *kept) {
+	m.standing.apply(f, e)
+	if !e.passive {
+		m.carts.apply(f, e)
+	}
+	for i := range m.funnels {
+		m.funnels[i].take(&f.program.persons[i], e)
+	}
+}
+
+// timers fires what is due before now.
+func (m *machine) timers(f *fold, now int64) {
+	m.standing.lapseBy(f, now)
+	m.carts.timers(f, now)
+}
+
+// due is the earliest time at which a timer waits, forever if none does.
+func (m *machine) due(p *program) int64 {
+	due := m.carts.due(p)
+	if m.standing.begun {
+		due = min(due, m.standing.last+p.lapse)
+	}
+	return due
+}
+
+func (h *past) append(b []byte, p *program, t *tables) []byte {
 	b = binary.AppendUvarint(b, uint64(h.sessions))
 	b = binary.AppendUvarint(b, uint64(len(h.orders)))
 	for _, o := range h.orders {
 		b = binary.LittleEndian.AppendUint64(b, o)
 	}
-	return h.standing.append(b, p)
+	b = h.machine.standing.append(b, p)
+	b = h.machine.carts.append(b, t)
+	b = binary.AppendUvarint(b, uint64(len(h.machine.funnels)))
+	for i := range h.machine.funnels {
+		b = appendText(b, p.persons[i].name)
+		b = h.machine.funnels[i].append(b, t)
+	}
+	return b
 }
 
-func (h *past) read(r *reader, p *program) {
+func (h *past) read(r *reader, p *program, t *tables) {
 	h.sessions = int(r.uvarint())
 	h.orders = h.orders[:0]
 	for range min(r.uvarint(), uint64(len(r.b)/8)) {
 		h.orders = append(h.orders, r.fixed64())
 	}
-	h.standing.read(r, p)
+	h.machine = newMachine(p)
+	h.machine.standing.read(r, p)
+	h.machine.carts.read(r, t)
+	for range r.count() {
+		name := r.text()
+		var c chains
+		c.read(r, t)
+		for i := range p.persons { // a funnel that is gone, or has other steps now, begins anew
+			if f := &p.persons[i]; f.name == name && len(c.first) <= len(f.required) && len(c.optional) <= len(f.steps) && c.fits(len(f.required)) {
+				h.machine.funnels[i] = c
+			}
+		}
+	}
 }
 
 // session is a run of a person's acts: a range of places among them.
@@ -63,14 +127,64 @@ type fold struct {
 	acts     []*kept
 	of       []int // for each event its session, or -1
 	sessions []session
+
+	machine machine
+	place   int  // acts walked over so far
+	rows    bool // rows are wanted, not just where things stand
+
+	transitions []*facts.Transition
+	carts       []*facts.Cart
 }
 
-// run works out sessions, flags and stages.
-func (f *fold) run() {
+// run works out sessions, flags, stages and carts, with the timers that are due before until.
+func (f *fold) run(until int64) {
+	f.begin()
+	for i := range f.events {
+		f.walk(i)
+	}
+	f.machine.timers(f, until)
+}
+
+// begin cuts the sessions and stands at the past.
+func (f *fold) begin() {
 	f.dropRepeatedOrders()
 	f.cutSessions()
-	f.flag()
-	f.stand()
+	for i := range f.sessions {
+		f.flag(&f.sessions[i])
+	}
+	f.machine = f.past.machine.clone()
+	f.place = 0
+	f.transitions, f.carts = nil, nil
+}
+
+// walk takes event i, the next one.
+func (f *fold) walk(i int) {
+	e := &f.events[i]
+	if f.of[i] < 0 {
+		f.machine.apply(f, e)
+		return
+	}
+	s := &f.sessions[f.of[i]]
+	if f.place == s.first {
+		s.stageStart = f.machine.standing.at(f.program, e.at)
+	}
+	if !s.flagged() {
+		f.machine.apply(f, e)
+	}
+	if f.place == s.last {
+		s.stageEnd = f.machine.standing.at(f.program, e.at)
+	}
+	f.place++
+}
+
+func (f *fold) addTransition(t *facts.Transition) {
+	t.Version = digest(t)
+	f.transitions = append(f.transitions, t)
+}
+
+func (f *fold) addCart(c *facts.Cart) {
+	c.Version = digest(c)
+	f.carts = append(f.carts, c)
 }
 
 // dropRepeatedOrders takes the step from purchases whose order the person has already reported.
@@ -145,45 +259,9 @@ func (f *fold) splits(s *session, e *kept) bool {
 	return false
 }
 
-func (f *fold) flag() {
-	for i := range f.sessions {
-		s := &f.sessions[i]
-		s.runaway = s.last-s.first+1 > f.program.maxEvents || s.endedAt-s.startedAt > f.program.maxLength
-		for _, e := range f.acts[s.first : s.last+1] {
-			if e.bot {
-				s.bot = true
-				break
-			}
-		}
-	}
-}
-
-// stand walks the stage model over the events that no flagged session hides.
-func (f *fold) stand() {
-	st := f.past.standing
-	st.hits = slices.Clone(st.hits)
-	for i := range st.hits {
-		st.hits[i].at = slices.Clone(st.hits[i].at)
-	}
-	place := 0
-	for i := range f.events {
-		e := &f.events[i]
-		if f.of[i] < 0 {
-			st.apply(f.program, e)
-			continue
-		}
-		s := &f.sessions[f.of[i]]
-		if place == s.first {
-			s.stageStart = st.name(f.program, e.at)
-		}
-		if !s.flagged() {
-			st.apply(f.program, e)
-		}
-		if place == s.last {
-			s.stageEnd = st.name(f.program, e.at)
-		}
-		place++
-	}
+func (f *fold) flag(s *session) {
+	s.runaway = s.last-s.first+1 > f.program.maxEvents || s.endedAt-s.startedAt > f.program.maxLength
+	s.bot = slices.ContainsFunc(f.acts[s.first:s.last+1], func(e *kept) bool { return e.bot })
 }
 
 // counted are the events that make a session's row: of a runaway one the first only.
@@ -219,7 +297,7 @@ func (f *fold) row(s *session) *facts.Session {
 	for i := range f.program.funnels {
 		fn := &f.program.funnels[i]
 		row.FurthestFunnels = append(row.FurthestFunnels, fn.name)
-		row.FurthestSteps = append(row.FurthestSteps, uint32(len(fn.reached(counted))))
+		row.FurthestSteps = append(row.FurthestSteps, uint32(len(f.t.session(fn, counted).first)))
 	}
 	sortRevenue(row)
 	row.Version = digest(row)
@@ -306,6 +384,15 @@ type entrant struct {
 	row *facts.Entrant
 }
 
+// session walks a session's events through a funnel. The result is good until the next call.
+func (t *tables) session(fn *funnelProgram, events []*kept) *chains {
+	t.chains.reset()
+	for _, e := range events {
+		t.chains.take(fn, e)
+	}
+	return &t.chains
+}
+
 // entrants appends the rows of the funnels that a session entered, with version and without a sign.
 func (f *fold) entrants(out []entrant, s *session, row *facts.Session) []entrant {
 	if s.flagged() {
@@ -314,22 +401,47 @@ func (f *fold) entrants(out []entrant, s *session, row *facts.Session) []entrant
 	counted := f.counted(s)
 	for i := range f.program.funnels {
 		fn := &f.program.funnels[i]
-		levels := fn.reached(counted)
-		if len(levels) == 0 {
+		c := f.t.session(fn, counted)
+		if len(c.first) == 0 {
 			continue
 		}
-		e := &facts.Entrant{
-			Person: f.person, SessionId: slices.Clone(s.id[:]), Furthest: uint32(len(levels)), StartedAt: s.startedAt, Channel: row.Channel,
-			Device: row.Device, Country: row.Country, Campaign: row.Campaign, AppVersion: row.AppVersion,
-		}
-		for _, r := range levels {
-			e.At = append(e.At, r.at)
-		}
-		e.OptionalSteps, e.OptionalAt = fn.optional(counted, levels)
-		e.Version = digest(e) ^ xxhash.Sum64String(fn.name)
-		out = append(out, entrant{fn.def, e})
+		out = append(out, f.entrant(fn, c, &facts.Entrant{
+			SessionId: slices.Clone(s.id[:]), StartedAt: s.startedAt, Channel: row.Channel, Device: row.Device, Country: row.Country,
+			Campaign: row.Campaign, AppVersion: row.AppVersion,
+		}))
 	}
 	return out
+}
+
+// personEntrants appends the person's rows in the person funnels, as the machine stands. Their segment is that of the event that
+// first reached the first step.
+func (f *fold) personEntrants(out []entrant) []entrant {
+	for i := range f.program.persons {
+		c := &f.machine.funnels[i]
+		if len(c.first) == 0 {
+			continue
+		}
+		segment, campaign := f.t.contexts.value(c.context), f.t.campaigns.value(c.campaign)
+		out = append(out, f.entrant(&f.program.persons[i], c, &facts.Entrant{
+			StartedAt: c.first[0].at, Channel: segment.channel, Device: segment.device, Country: segment.country, Campaign: campaign.name,
+			AppVersion: segment.appVersion,
+		}))
+	}
+	return out
+}
+
+func (f *fold) entrant(fn *funnelProgram, c *chains, e *facts.Entrant) entrant {
+	e.Person, e.Furthest = f.person, uint32(len(c.first))
+	for _, r := range c.first {
+		e.At = append(e.At, r.at)
+	}
+	for i, at := range c.optional {
+		if at != noTime {
+			e.OptionalSteps, e.OptionalAt = append(e.OptionalSteps, uint32(i)), append(e.OptionalAt, at)
+		}
+	}
+	e.Version = digest(e) ^ xxhash.Sum64String(fn.def.Project+"\x00"+fn.name)
+	return entrant{fn.def, e}
 }
 
 // digest is a hash of a row's values: rows of one digest cancel each other. REQUIRES: sign and version are 0.

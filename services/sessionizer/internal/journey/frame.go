@@ -45,6 +45,16 @@ func (p *Partition) Cut() []*facts.Frame {
 		c.frame.Entrants = append(c.frame.Entrants, e.row)
 		c.bytes += e.row.SizeVT()
 	}
+	for _, t := range b.changes {
+		c.room(100)
+		c.frame.Transitions = append(c.frame.Transitions, t)
+		c.bytes += t.SizeVT()
+	}
+	for _, k := range b.carts {
+		c.room(100)
+		c.frame.Carts = append(c.frame.Carts, k)
+		c.bytes += k.SizeVT()
+	}
 	for _, offset := range slices.Sorted(maps.Keys(b.moves)) {
 		c.room(100)
 		m := b.moves[offset]
@@ -106,30 +116,36 @@ func (c *cutter) def(d *facts.FunnelDef) uint32 {
 	return n
 }
 
-// net takes out of the range what it both added and took back: several late events may revise one session.
+// net takes out of the range what it both added and took back: several late events may revise one row.
 func (b *builder) net() {
-	if !slices.ContainsFunc(b.sessions, func(s *facts.Session) bool { return s.Sign < 0 }) {
-		return
-	}
-	sums := make(map[uint64]int32, len(b.sessions))
-	for _, s := range b.sessions {
-		sums[s.Version] += s.Sign
-	}
-	b.sessions = slices.DeleteFunc(b.sessions, func(s *facts.Session) bool { return !wanted(sums, s.Version, s.Sign) })
-	clear(sums)
-	for _, e := range b.entrants {
-		sums[e.row.Version] += e.row.Sign
-	}
-	b.entrants = slices.DeleteFunc(b.entrants, func(e entrant) bool { return !wanted(sums, e.row.Version, e.row.Sign) })
-	slices.SortStableFunc(b.sessions, func(a, b *facts.Session) int { return cmp.Compare(a.Sign, b.Sign) })
-	slices.SortStableFunc(b.entrants, func(a, b entrant) int { return cmp.Compare(a.row.Sign, b.row.Sign) })
+	b.sessions = netted(b.sessions, func(s *facts.Session) (uint64, int32) { return s.Version, s.Sign })
+	b.entrants = netted(b.entrants, func(e entrant) (uint64, int32) { return e.row.Version, e.row.Sign })
+	b.changes = netted(b.changes, func(t *facts.Transition) (uint64, int32) { return t.Version, t.Sign })
+	b.carts = netted(b.carts, func(c *facts.Cart) (uint64, int32) { return c.Version, c.Sign })
 }
 
-// wanted says whether a row of this sign still makes up the sum, and counts it.
-func wanted(sums map[uint64]int32, version uint64, sign int32) bool {
-	if sums[version]*sign <= 0 {
-		return false
+// netted keeps, of the rows of one version, as many as their signs add up to; those that cancel come first.
+func netted[T any](rows []T, read func(T) (version uint64, sign int32)) []T {
+	if !slices.ContainsFunc(rows, func(r T) bool { _, sign := read(r); return sign < 0 }) {
+		return rows
 	}
-	sums[version] -= sign
-	return true
+	sums := make(map[uint64]int32, len(rows))
+	for _, r := range rows {
+		version, sign := read(r)
+		sums[version] += sign
+	}
+	rows = slices.DeleteFunc(rows, func(r T) bool {
+		version, sign := read(r)
+		if sums[version]*sign <= 0 {
+			return true
+		}
+		sums[version] -= sign
+		return false
+	})
+	slices.SortStableFunc(rows, func(a, b T) int {
+		_, x := read(a)
+		_, y := read(b)
+		return cmp.Compare(x, y)
+	})
+	return rows
 }

@@ -1,172 +1,232 @@
 package journey
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/waymark-analytics/waymark/pkg/rules"
 )
 
-// A reach is when a required step was first reached over all chains: the event's place and time, and the start of that chain.
-type reach struct {
-	place     int
-	at, start int64
+// A reach is when a required step was first reached over all chains, and the start of that chain.
+type reach struct{ at, start int64 }
+
+// chains is the state of one funnel over the events of a session or a person, taken in order.
+type chains struct {
+	context  uint32 // numbers of the tuples of the event that first reached the first step
+	campaign uint32
+	first    []reach // of the required steps, as far as any chain has come
+	optional []int64 // time of each step that is optional and was passed, else noTime; nil until there is one
+	held     []chain // one for each value held constant; just one without
 }
 
-// reached returns one reach for each required step, from the first on, that any chain reached. REQUIRES: events in order.
-func (f *funnelProgram) reached(events []*kept) []reach {
-	if f.hold < 0 {
-		return f.walk(events, 0)
+// chain is how far the events of one value have come. What its times are depends on the mode: ordered, the latest start of a
+// chain that has reached the step; strict, the start of a chain that reached it with the last event; any, the step's last match.
+type chain struct {
+	value text
+	at    []int64
+}
+
+func (c *chains) reset() {
+	c.first, c.optional, c.held = c.first[:0], nil, c.held[:0] // the times in held are taken up again by of
+}
+
+// take looks at the next event.
+func (c *chains) take(f *funnelProgram, e *kept) {
+	reached := len(c.first)
+	value := text(0)
+	if f.hold >= 0 && f.hold < len(e.holds) {
+		value = e.holds[f.hold]
 	}
-	var values []text
-	for _, e := range events {
-		if f.hold < len(e.holds) && e.holds[f.hold] != 0 && !slices.Contains(values, e.holds[f.hold]) {
-			values = append(values, e.holds[f.hold])
+	if f.hold < 0 || value != 0 {
+		c.of(f, value)
+	}
+	for i := range c.held {
+		h := &c.held[i]
+		hit := func(k int) bool { return h.value == value && f.steps[f.required[k]].match(e) }
+		switch f.mode {
+		case rules.Strict:
+			c.strict(f, h, e, hit)
+		case rules.Any:
+			c.anyOrder(f, h, e, hit)
+		default:
+			c.ordered(f, h, e, hit)
 		}
 	}
-	var best []reach
-	for _, v := range values {
-		for k, r := range f.walk(events, v) {
-			if k == len(best) {
-				best = append(best, r)
-			} else if r.before(best[k]) {
-				best[k] = r
-			}
+	if reached == 0 && len(c.first) > 0 {
+		c.context, c.campaign = e.context, e.campaign
+	}
+	if len(f.required) < len(f.steps) {
+		c.pass(f, e, reached)
+	}
+}
+
+// of makes the chain of a value, if there is none.
+func (c *chains) of(f *funnelProgram, value text) {
+	for i := range c.held {
+		if c.held[i].value == value {
+			return
 		}
 	}
-	return best
+	n := len(c.held)
+	if n < cap(c.held) {
+		c.held = c.held[:n+1]
+	} else {
+		c.held = append(c.held, chain{})
+	}
+	h := &c.held[n]
+	h.value, h.at = value, h.at[:0]
+	for range f.required {
+		h.at = append(h.at, noTime)
+	}
 }
 
-func (r reach) before(o reach) bool {
-	if r.place != o.place {
-		return r.place < o.place
+func (c *chains) reach(k int, at, start int64) {
+	if k == len(c.first) {
+		c.first = append(c.first, reach{at, start})
 	}
-	return r.start < o.start
 }
 
-// walk looks at the chains of one value held constant; 0 is no value.
-func (f *funnelProgram) walk(events []*kept, value text) []reach {
-	hit := func(k int, e *kept) bool {
-		return f.steps[f.required[k]].match(e) && (value == 0 || f.hold < len(e.holds) && e.holds[f.hold] == value)
-	}
-	switch f.mode {
-	case rules.Strict:
-		return f.strict(events, hit)
-	case rules.Any:
-		return f.anyOrder(events, hit)
-	}
-	return f.ordered(events, hit)
-}
-
-// ordered keeps for each step the latest start of a chain that has come so far, as windowFunnel does.
-func (f *funnelProgram) ordered(events []*kept, hit func(int, *kept) bool) []reach {
-	n := len(f.required)
-	chain := make([]int64, n)
-	for k := range chain {
-		chain[k] = -forever
-	}
-	first := make([]reach, n)
-	levels := 0
-	for place, e := range events {
-		step := false
-		for k := n - 1; k >= 0; k-- { // from the back: one event is never two steps of a chain
-			if !hit(k, e) {
-				continue
-			}
-			step = true
-			start := e.at
-			if k > 0 {
-				start = chain[k-1]
-			}
-			if start == -forever || e.at-start > f.window {
-				continue
-			}
-			chain[k] = start
-			if k == levels {
-				first[k] = reach{place, e.at, start}
-				levels++
-			}
-		}
-		if step {
+func (c *chains) ordered(f *funnelProgram, h *chain, e *kept, hit func(int) bool) {
+	step := false
+	for k := len(h.at) - 1; k >= 0; k-- { // from the back: one event is never two steps of a chain
+		if !hit(k) {
 			continue
 		}
-		for _, x := range f.exclude {
-			if x.when.match(e) {
-				for k := x.from; k < x.to; k++ {
-					chain[k] = -forever
-				}
+		step = true
+		start := e.at
+		if k > 0 {
+			start = h.at[k-1]
+		}
+		if start != noTime && e.at-start <= f.window {
+			h.at[k] = start
+			c.reach(k, e.at, start)
+		}
+	}
+	if step {
+		return
+	}
+	for i := range f.exclude {
+		if x := &f.exclude[i]; x.when.match(e) {
+			for k := x.from; k < x.to; k++ {
+				h.at[k] = noTime
 			}
 		}
 	}
-	return first[:levels]
 }
 
 // strict wants step k+1 at the very next event after step k.
-func (f *funnelProgram) strict(events []*kept, hit func(int, *kept) bool) []reach {
-	var first []reach
-	for s, start := range events {
-		for k := range f.required {
-			if s+k >= len(events) || !hit(k, events[s+k]) || events[s+k].at-start.at > f.window {
-				break
-			}
-			r := reach{s + k, events[s+k].at, start.at}
-			if k == len(first) {
-				first = append(first, r)
-			} else if r.before(first[k]) {
-				first[k] = r
-			}
+func (c *chains) strict(f *funnelProgram, h *chain, e *kept, hit func(int) bool) {
+	for k := len(h.at) - 1; k >= 0; k-- {
+		start := e.at
+		if k > 0 {
+			start = h.at[k-1]
 		}
+		if start == noTime || e.at-start > f.window || !hit(k) {
+			h.at[k] = noTime
+			continue
+		}
+		h.at[k] = start
+		c.reach(k, e.at, start)
 	}
-	return first
 }
 
-// anyOrder counts how many different steps lie inside one window: the window that ends at an event and begins as early as it
-// may holds the most.
-func (f *funnelProgram) anyOrder(events []*kept, hit func(int, *kept) bool) []reach {
-	last := make([]int, len(f.required)) // place of each step's latest match, from 1
-	var first []reach
-	s := 0
-	for place, e := range events {
-		for e.at-events[s].at > f.window {
-			s++
+// anyOrder counts how many different steps lie inside the window that ends at the event.
+func (c *chains) anyOrder(f *funnelProgram, h *chain, e *kept, hit func(int) bool) {
+	n := 0
+	for k := range h.at {
+		if hit(k) {
+			h.at[k] = e.at
 		}
-		n := 0
-		for k := range last {
-			if hit(k, e) {
-				last[k] = place + 1
-			}
-			if last[k] > s {
-				n++
-			}
-		}
-		for len(first) < n {
-			first = append(first, reach{place, e.at, events[s].at})
+		if h.at[k] != noTime && e.at-h.at[k] <= f.window {
+			n++
 		}
 	}
-	return first
+	for len(c.first) < n {
+		c.first = append(c.first, reach{at: e.at})
+	}
 }
 
-// optional returns, for each optional step that counts, its index and time: it matches after the required step before it was
-// first reached, before the one after it was, and inside the window of the chain that reached the one before.
-func (f *funnelProgram) optional(events []*kept, levels []reach) (steps []uint32, at []int64) {
+// pass notes optional steps: they count after the required step before them was first reached, before the one after them is,
+// and inside the window of the chain that reached the one before. reached is how many steps were before this event.
+func (c *chains) pass(f *funnelProgram, e *kept, reached int) {
 	k := -1
 	for i := range f.steps {
-		if slices.Contains(f.required, i) {
+		if k+1 < len(f.required) && f.required[k+1] == i {
 			k++
 			continue
 		}
-		if k >= len(levels) {
-			break
+		if k >= reached || len(c.first) > k+1 || !f.steps[i].match(e) || e.at-c.first[k].start > f.window {
+			continue
 		}
-		end := len(events)
-		if k+1 < len(levels) {
-			end = levels[k+1].place
-		}
-		for _, e := range events[levels[k].place+1 : max(end, levels[k].place+1)] {
-			if f.steps[i].match(e) && e.at-levels[k].start <= f.window {
-				steps, at = append(steps, uint32(i)), append(at, e.at)
-				break
+		if c.optional == nil {
+			c.optional = make([]int64, len(f.steps))
+			for j := range c.optional {
+				c.optional[j] = noTime
 			}
 		}
+		if c.optional[i] == noTime {
+			c.optional[i] = e.at
+		}
 	}
-	return steps, at
+}
+
+func (c *chains) append(b []byte, t *tables) []byte {
+	b = binary.AppendUvarint(b, uint64(len(c.first)))
+	for _, r := range c.first {
+		b = binary.AppendVarint(b, r.at)
+		b = binary.AppendVarint(b, r.start)
+	}
+	if len(c.first) > 0 {
+		b = t.appendContext(b, c.context)
+		b = t.appendCampaign(b, c.campaign)
+	}
+	b = appendTimes(b, c.optional)
+	b = binary.AppendUvarint(b, uint64(len(c.held)))
+	for _, h := range c.held {
+		b = appendText(b, t.text(h.value))
+		b = appendTimes(b, h.at)
+	}
+	return b
+}
+
+func (c *chains) read(r *reader, t *tables) {
+	for range r.count() {
+		c.first = append(c.first, reach{r.varint(), r.varint()})
+	}
+	if len(c.first) > 0 {
+		c.context, c.campaign = t.readContext(r), t.readCampaign(r)
+	}
+	c.optional = r.times()
+	for range r.count() {
+		c.held = append(c.held, chain{t.strings.ID(r.text()), r.times()})
+	}
+}
+
+// fits says whether every chain is one of a funnel with n required steps.
+func (c *chains) fits(n int) bool {
+	return !slices.ContainsFunc(c.held, func(h chain) bool { return len(h.at) != n })
+}
+
+func appendTimes(b []byte, times []int64) []byte {
+	b = binary.AppendUvarint(b, uint64(len(times)))
+	for _, at := range times {
+		b = binary.AppendVarint(b, at)
+	}
+	return b
+}
+
+func (r *reader) times() []int64 {
+	var out []int64
+	for range r.count() {
+		out = append(out, r.varint())
+	}
+	return out
+}
+
+func (c *chains) clone() chains {
+	out := chains{context: c.context, campaign: c.campaign, first: slices.Clone(c.first), optional: slices.Clone(c.optional), held: slices.Clone(c.held)}
+	for i := range out.held {
+		out.held[i].at = slices.Clone(out.held[i].at)
+	}
+	return out
 }

@@ -52,7 +52,7 @@ func TestCases(t *testing.T) {
 			title, body, _ := strings.Cut(c, "\n")
 			script, want, _ := strings.Cut(body, "-- gives\n")
 			t.Run(strings.ReplaceAll(title, " ", "-"), func(t *testing.T) {
-				got := play(t, script)
+				got := play(t, script, shown[filepath.Base(file)])
 				fmt.Fprintf(&out, "== %s\n%s-- gives\n%s\n", title, script, got)
 				if !*update && got != strings.TrimSuffix(want, "\n") {
 					t.Errorf("%s\ngives\n%swant\n%s", script, got, want)
@@ -99,7 +99,15 @@ func showTime(ms int64) string {
 	return text
 }
 
-func play(t *testing.T, script string) string {
+// shown are the rows that the cases of a file are about.
+var shown = map[string][]string{
+	"sessions.txt": {"session"},
+	"funnels.txt":  {"entrant"},
+	"stages.txt":   {"stage"},
+	"carts.txt":    {"cart"},
+}
+
+func play(t *testing.T, script string, kinds []string) string {
 	t.Helper()
 	rule := rules.Default()
 	lines := strings.Split(strings.TrimSpace(script), "\n")
@@ -131,6 +139,12 @@ func play(t *testing.T, script string) string {
 		for _, s := range frame.Sessions {
 			rows[showSession(s)] += int(s.Sign)
 		}
+		for _, c := range frame.Transitions {
+			rows[showTransition(c)] += int(c.Sign)
+		}
+		for _, c := range frame.Carts {
+			rows[showCart(c)] += int(c.Sign)
+		}
 		for _, e := range frame.Entrants {
 			rows[showEntrant(frame.Funnels[e.Funnel], e)] += int(e.Sign)
 		}
@@ -142,7 +156,7 @@ func play(t *testing.T, script string) string {
 	}
 	var out []string
 	for row, n := range rows {
-		if n != 0 {
+		if kind, _, _ := strings.Cut(row, " "); n != 0 && slices.Contains(kinds, kind) {
 			out = append(out, row)
 		}
 		if n != 0 && n != 1 {
@@ -188,6 +202,20 @@ func caseEvent(t *testing.T, i int, f []string) *touchpoint.Event {
 			e.Channel = value
 		case "product":
 			e.ProductId = value
+		case "cart":
+			e.CartId = value
+		case "quantity", "price":
+			n, err := strconv.ParseInt(value, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if key == "price" {
+				e.Price = &n
+			} else {
+				e.Quantity = &n
+			}
+		case "currency":
+			e.Currency = value
 		case "order":
 			e.OrderId = value
 		case "anon":
@@ -248,7 +276,11 @@ func showSession(s *facts.Session) string {
 
 func showEntrant(def *facts.FunnelDef, e *facts.Entrant) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "entrant %s of %s, session %s: reached %d at", strings.TrimPrefix(e.Person, "a:"), def.Name, hex.EncodeToString(e.SessionId)[:6], e.Furthest)
+	whose := "person"
+	if len(e.SessionId) > 0 {
+		whose = "session " + hex.EncodeToString(e.SessionId)[:6]
+	}
+	fmt.Fprintf(&b, "entrant %s of %s, %s: reached %d at", strings.TrimPrefix(e.Person, "a:"), def.Name, whose, e.Furthest)
 	for _, ms := range e.At {
 		b.WriteString(" " + showTime(ms))
 	}
@@ -256,6 +288,27 @@ func showEntrant(def *facts.FunnelDef, e *facts.Entrant) string {
 		fmt.Fprintf(&b, ", %s %s", def.Steps[k].Name, showTime(e.OptionalAt[i]))
 	}
 	return b.String()
+}
+
+func showTransition(c *facts.Transition) string {
+	text := fmt.Sprintf("stage %s #%d journey %d: %s>%s at %s by %s (%s) after %v", strings.TrimPrefix(c.Person, "a:"), c.Seq, c.Journey, c.FromStage,
+		c.ToStage, showTime(c.At), c.Rule, strings.Join(c.Evidence, ","), time.Duration(c.Dwell)*time.Millisecond)
+	if len(c.Skipped) > 0 {
+		text += " skipping " + strings.Join(c.Skipped, ",")
+	}
+	return text
+}
+
+func showCart(c *facts.Cart) string {
+	text := fmt.Sprintf("cart %s %q v%d %s at %s by %s value=%d%s", strings.TrimPrefix(c.Person, "a:"), c.CartId, c.Change, c.State, showTime(c.At), c.Cause,
+		c.Value, c.Currency)
+	for _, i := range c.Items {
+		text += fmt.Sprintf(" %dx%s", i.Quantity, i.ProductId)
+	}
+	if c.ReturnedAt != nil {
+		text += " returned=" + showTime(*c.ReturnedAt)
+	}
+	return text
 }
 
 func TestGapsAndRepeatsInTheLogAreRefused(t *testing.T) {

@@ -1,6 +1,7 @@
 package journey
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 	"slices"
@@ -62,7 +63,8 @@ type Partition struct {
 	control      touchpoint.Control
 	buf, scratch []byte
 	before, fold fold
-	old, now     []derived
+	old, now     rowSet
+	entered      []entrant
 }
 
 // New makes the partition that has seen nothing.
@@ -174,6 +176,7 @@ func (p *Partition) keep(pr *project, offset int64, e *touchpoint.Event) kept {
 		}
 		k.holds = append(k.holds, t.strings.ID(value))
 	}
+	p.keepCart(pr, &k, e)
 	if k.step == pr.program.purchase {
 		if e.OrderId != "" {
 			k.order = max(xxhash.Sum64String(e.OrderId), 1) // 0 is none
@@ -185,50 +188,144 @@ func (p *Partition) keep(pr *project, offset int64, e *touchpoint.Event) kept {
 	return k
 }
 
-// extend takes the usual way: the event is the person's latest, and nothing closed changes by it. It returns false if that is
-// not so, or not certain.
+// keepCart keeps what carts go by: whole quantities from 1, prices from 0.
+func (p *Partition) keepCart(pr *project, k *kept, e *touchpoint.Event) {
+	t := &p.tables
+	if k.step == pr.program.purchase || pr.program.touching(k.step) {
+		k.cart = t.strings.ID(e.CartId)
+	}
+	if k.step != pr.program.cartAdd && k.step != pr.program.cartRemove {
+		return
+	}
+	line := func(product string, quantity, price *int64, currency string) {
+		i := item{product: t.strings.ID(product), currency: t.strings.ID(currency)}
+		if quantity != nil && *quantity >= 1 {
+			i.quantity = *quantity
+		}
+		if price != nil && *price >= 0 {
+			i.price, i.priced = *price, true
+		}
+		k.items = append(k.items, i)
+	}
+	if len(e.Products) == 0 {
+		line(e.ProductId, e.Quantity, e.Price, e.Currency)
+	}
+	for _, l := range e.Products {
+		line(l.ProductId, l.Quantity, l.Price, cmp.Or(l.Currency, e.Currency))
+	}
+}
+
+// extend takes the usual way: the event is the person's latest, and nothing that was concluded changes by it. It returns false
+// if that is not so, or not certain.
 func (p *Partition) extend(pr *project, i uint32, k *kept) bool {
 	at := p.at(i)
-	if at.count > 0 {
-		if k.at < at.at {
+	if at.until == forever || k.at < at.until || at.count > 0 && k.at < at.at {
+		return false
+	}
+	if at.count > 0 && k.at == at.at {
+		var last kept
+		if p.last(at, &last); p.tables.compare(&last, k) > 0 {
 			return false
 		}
-		if k.at == at.at {
-			var last kept
-			if p.last(at, &last); p.tables.compare(&last, k) > 0 {
-				return false
-			}
-		}
 	}
-	if k.passive {
-		p.push(at, k)
-		p.facts.verdict(facts.VerdictPassive)
-		p.scheduleFold(pr, i, k.at)
-		return true
-	}
-	same := at.act != noTime && k.at-at.act <= pr.program.gap
+	same := !k.passive && at.act != noTime && k.at-at.act <= pr.program.gap
 	if same && pr.program.splitMidnight {
 		same = pr.program.day(k.at) == pr.program.day(at.act)
 	}
 	if same && (at.act <= at.closed || pr.program.splitCampaign && k.campaign != 0) {
 		return false
 	}
+	if !p.quiet(pr, at, k, same) && !p.advance(pr, i, k) {
+		return false
+	}
+	p.push(at, k)
+	p.scheduleFold(pr, i, k.at)
+	if k.passive {
+		p.facts.verdict(facts.VerdictPassive)
+		return true
+	}
 	if !same {
-		at.session = event.SessionID(pr.name, k.at, string(k.id))
+		at.session, at.began = event.SessionID(pr.name, k.at, string(k.id)), k.at
 	}
 	p.countOpen(at.open, true)
 	at.open, at.act = true, k.at
-	p.push(at, k)
 	p.facts.session(at.session)
-	p.scheduleClose(pr, i, k.at)
-	p.scheduleFold(pr, i, k.at)
+	p.schedule(pr, i, k.at+pr.program.gap)
 	return true
 }
 
-// derived is a person's rows that stand, and whose each event is.
-type derived struct {
-	session *facts.Session
-	entered []entrant
+// quiet says that the person's latest event makes no row: no timer is due before it, its session is not flagged by it, no stage
+// rule, funnel step or cart waits for such an event.
+func (p *Partition) quiet(pr *project, at *person, k *kept, same bool) bool {
+	if pr.program.triggered(k)&at.wait != 0 {
+		return false
+	}
+	if k.passive {
+		return true
+	}
+	if at.due != noTime && k.at > at.due || k.bot || int(at.count) >= pr.program.maxEvents || same && k.at-at.began > pr.program.maxLength {
+		return false
+	}
+	switch at.carts {
+	case cartsAwait:
+		return false
+	case cartsOpen:
+		return k.step != pr.program.purchase && !pr.program.touching(k.step)
+	}
+	return k.step != pr.program.cartAdd
+}
+
+// advance makes the rows that the person's latest event leads to. It returns false, having done nothing, if the event flags its
+// session, by which rows of before are no longer so.
+func (p *Partition) advance(pr *project, i uint32, k *kept) bool {
+	at, f := p.at(i), &p.fold
+	p.load(f, at)
+	f.events = append(f.events, *k)
+	f.rows = false
+	f.begin()
+	last := len(f.events) - 1
+	if n := f.of[last]; n >= 0 {
+		without := f.sessions[n]
+		without.last--
+		if without.last >= without.first {
+			without.endedAt = f.acts[without.last].at
+			f.flag(&without)
+		}
+		if f.sessions[n].flagged() != (without.last >= without.first && without.flagged()) {
+			return false
+		}
+	}
+	for j := range last {
+		f.walk(j)
+	}
+	f.machine.timers(f, at.until)
+	p.old.reset()
+	p.old.entrants = f.personEntrants(p.old.entrants)
+	f.rows = true
+	f.walk(last)
+	w, _ := pr.watermark(p.clock)
+	f.machine.timers(f, w)
+	p.now.reset()
+	p.now.entrants = f.personEntrants(p.now.entrants)
+	p.now.transitions, p.now.carts = f.transitions, f.carts
+	p.facts.replace(&p.old, &p.now)
+	at.until = max(at.until, w)
+	p.watch(pr, i)
+	return true
+}
+
+// watch notes what p.fold, as it stands, waits for.
+func (p *Partition) watch(pr *project, i uint32) {
+	at, m := p.at(i), &p.fold.machine
+	at.wait = pr.program.waits(m)
+	at.carts = cartsNone
+	for j := range m.carts.live {
+		at.carts = max(at.carts, cartsOpen)
+		if k := &m.carts.live[j]; k.state == cartAtRisk || k.state == cartAbandoned && k.returned == noTime {
+			at.carts = cartsAwait
+		}
+	}
+	p.schedule(pr, i, m.due(pr.program))
 }
 
 // revise takes an event that changes what was concluded: what stood is worked out again and taken back, what stands now is
@@ -247,20 +344,21 @@ func (p *Partition) revise(pr *project, i uint32, k kept) {
 func (p *Partition) settle(pr *project, i uint32, place int) {
 	at := p.at(i)
 	before, now := &p.before, &p.fold
-	k := now.events[place]
+	offset := now.events[place].offset
 	p.pack(i, now.events) // before the fold takes steps away
-	before.run()
-	now.run()
-	closed := at.closed
 	w, _ := pr.watermark(p.clock)
+	before.rows, now.rows = true, true
+	before.run(at.until)
+	now.run(w)
+	closed := at.closed
 	for _, s := range now.sessions {
 		if pr.closes(s.endedAt, w) {
 			closed = max(closed, s.endedAt)
 		}
 	}
-	p.old = standingRows(before, at.closed, p.old[:0])
-	p.now = standingRows(now, closed, p.now[:0])
-	p.facts.replace(p.old, p.now)
+	before.standing(at.closed, &p.old)
+	now.standing(closed, &p.now)
+	p.facts.replace(&p.old, &p.now)
 
 	if of := now.of[place]; of < 0 {
 		p.facts.verdict(facts.VerdictPassive)
@@ -279,27 +377,41 @@ func (p *Partition) settle(pr *project, i uint32, place int) {
 			e := &now.events[n]
 			p.facts.move(&facts.Move{
 				Offset: e.offset, Project: pr.name, OccurredAt: e.at, OldPerson: now.person, Person: now.person, SessionId: is[:],
-				Version: k.offset,
+				Version: offset,
 			}, is)
 		}
 	}
-	at.closed = closed
-	p.resume(pr, i, now)
+	at.closed, at.until = closed, w
+	p.resume(pr, i)
 }
 
-// resume sets what the usual way goes by from a fold that has run.
-func (p *Partition) resume(pr *project, i uint32, f *fold) {
-	at := p.at(i)
+// standing gathers the rows that stand when the sessions that end at or before closed are closed. REQUIRES: run, with rows.
+func (f *fold) standing(closed int64, out *rowSet) {
+	out.reset()
+	out.transitions, out.carts = f.transitions, f.carts
+	for i := range f.sessions {
+		if s := &f.sessions[i]; s.endedAt <= closed {
+			row := f.row(s)
+			out.sessions = append(out.sessions, row)
+			out.entrants = f.entrants(out.entrants, s, row)
+		}
+	}
+	out.entrants = f.personEntrants(out.entrants)
+}
+
+// resume sets what the usual way goes by from p.fold, which has run.
+func (p *Partition) resume(pr *project, i uint32) {
+	at, f := p.at(i), &p.fold
 	was := at.open
 	at.open = false
 	if n := len(f.sessions); n > 0 {
 		last := &f.sessions[n-1]
-		at.session, at.act = last.id, last.endedAt
+		at.session, at.act, at.began = last.id, last.endedAt, last.startedAt
 	}
 	for _, s := range f.sessions {
 		if s.endedAt > at.closed {
 			at.open = true
-			p.scheduleClose(pr, i, s.endedAt)
+			p.schedule(pr, i, s.endedAt+pr.program.gap)
 			break
 		}
 	}
@@ -307,6 +419,7 @@ func (p *Partition) resume(pr *project, i uint32, f *fold) {
 	if len(f.events) > 0 {
 		p.scheduleFold(pr, i, f.events[0].at)
 	}
+	p.watch(pr, i)
 }
 
 func (p *Partition) countOpen(was, is bool) {
@@ -316,17 +429,6 @@ func (p *Partition) countOpen(was, is bool) {
 	if !was && is {
 		p.open++
 	}
-}
-
-// standingRows appends the rows of the sessions that are closed.
-func standingRows(f *fold, closed int64, out []derived) []derived {
-	for i := range f.sessions {
-		if s := &f.sessions[i]; s.endedAt <= closed {
-			row := f.row(s)
-			out = append(out, derived{row, f.entrants(nil, s, row)})
-		}
-	}
-	return out
 }
 
 func (p *Partition) touch(i uint32) {
@@ -339,9 +441,9 @@ func (p *Partition) touch(i uint32) {
 	p.grown += 48
 }
 
-func (p *Partition) scheduleClose(pr *project, i uint32, endedAt int64) {
-	at, due := p.at(i), endedAt+pr.program.gap
-	if at.due == noTime || due < at.due {
+// schedule looks at the person when the watermark has passed due; forever is never.
+func (p *Partition) schedule(pr *project, i uint32, due int64) {
+	if at := p.at(i); due != forever && (at.due == noTime || due < at.due) {
 		at.due = due
 		pr.closing.add(due, i)
 	}
@@ -377,7 +479,7 @@ func (p *Partition) fireProject(pr *project, w int64) {
 		}
 		if p.at(e.person).due == e.due {
 			p.at(e.person).due = noTime
-			p.closeBy(pr, e.person, w)
+			p.pass(pr, e.person, w)
 		}
 	}
 	for {
@@ -392,39 +494,46 @@ func (p *Partition) fireProject(pr *project, w int64) {
 	}
 }
 
-// closeBy closes the person's sessions that the watermark w has left behind.
-func (p *Partition) closeBy(pr *project, i uint32, w int64) {
-	p.derive(p.at(i))
-	closed := p.at(i).closed
-	for _, s := range p.fold.sessions {
-		if pr.closes(s.endedAt, w) {
-			closed = max(closed, s.endedAt)
-		}
-	}
-	p.closeTo(pr, i, closed)
-}
-
-// derive works out what the person's events mean, in p.fold.
+// derive works out what the person's events mean, as it was concluded, in p.fold.
 func (p *Partition) derive(at *person) {
 	p.scratch = p.scratch[:0]
 	p.load(&p.fold, at)
-	p.fold.run()
+	p.fold.rows = false
+	p.fold.run(at.until)
 }
 
-// closeTo closes the sessions of p.fold that end at or before closed and were open.
-func (p *Partition) closeTo(pr *project, i uint32, closed int64) {
-	at := p.at(i)
-	for j := range p.fold.sessions {
-		if s := &p.fold.sessions[j]; s.endedAt > at.closed && s.endedAt <= closed {
-			row := p.fold.row(s)
-			p.facts.add(derived{row, p.fold.entrants(nil, s, row)}, 1)
-		}
+// pass lets the watermark w pass the person: sessions close, timers fire. After an end marker w is forever.
+func (p *Partition) pass(pr *project, i uint32, w int64) {
+	at, f := p.at(i), &p.fold
+	p.derive(at)
+	f.rows = true
+	f.machine.timers(f, w)
+	for _, t := range f.transitions {
+		p.facts.addTransition(t, 1)
 	}
-	if closed != at.closed {
-		at.closed = closed
+	for _, c := range f.carts {
+		p.facts.addCart(c, 1)
+	}
+	closed := at.closed
+	p.entered = p.entered[:0]
+	for j := range f.sessions {
+		s := &f.sessions[j]
+		if s.endedAt <= at.closed || !pr.closes(s.endedAt, w) {
+			continue
+		}
+		closed = max(closed, s.endedAt)
+		row := f.row(s)
+		p.facts.addSession(row, 1)
+		p.entered = f.entrants(p.entered, s, row)
+	}
+	for _, e := range p.entered {
+		p.facts.addEntrant(e, 1)
+	}
+	if closed != at.closed || len(f.transitions)+len(f.carts) > 0 || w == forever {
 		p.touch(i)
 	}
-	p.resume(pr, i, &p.fold)
+	at.closed, at.until = closed, max(at.until, w)
+	p.resume(pr, i)
 }
 
 // end is the end marker: everything of the project that is open closes. The watermark does not move.
@@ -440,8 +549,7 @@ func (p *Partition) end(name string) {
 		}
 		if at := p.at(e.person); at.due == e.due {
 			at.due = noTime
-			p.derive(at)
-			p.closeTo(pr, e.person, max(at.closed, at.act))
+			p.pass(pr, e.person, forever)
 		}
 	}
 	p.reschedule(pr)
@@ -483,7 +591,7 @@ func (p *Partition) passOn(pr *project, i uint32, n, sessions int) {
 	for j := range f.events[:n] {
 		e := &f.events[j]
 		if s := f.of[j]; s < 0 || !f.sessions[s].flagged() {
-			h.standing.apply(pr.program, e)
+			h.machine.apply(f, e)
 		}
 		if e.step == pr.program.purchase && e.order != 0 {
 			h.orders = append(h.orders, e.order)

@@ -35,6 +35,8 @@ type kept struct {
 	order    uint64 // hash of the order id of a purchase, or 0
 	revenue  int64
 	currency text
+	cart     text   // cart_id of a purchase or of a step that touches carts
+	items    []item // of cart_add and cart_remove
 }
 
 // text is the number of a text in the partition's string table; 0 is the empty one.
@@ -61,6 +63,7 @@ type tables struct {
 	strings   state.Strings
 	contexts  tuples[contextTuple]
 	campaigns tuples[campaignTuple]
+	chains    chains // memory used again
 }
 
 func (t *tables) text(id text) string { return t.strings.Text(id) }
@@ -78,6 +81,30 @@ func (t *tables) campaign(c campaignTuple) uint32 {
 		return id
 	}
 	return t.campaigns.add(campaignTuple{t.own(c.name), t.own(c.source), t.own(c.medium)})
+}
+
+func (t *tables) appendContext(b []byte, id uint32) []byte {
+	c := t.contexts.value(id)
+	for _, s := range []string{c.channel, c.device, c.browser, c.country, c.appVersion} {
+		b = appendText(b, s)
+	}
+	return b
+}
+
+func (t *tables) readContext(r *reader) uint32 {
+	return t.context(contextTuple{r.text(), r.text(), r.text(), r.text(), r.text()})
+}
+
+func (t *tables) appendCampaign(b []byte, id uint32) []byte {
+	c := t.campaigns.value(id)
+	for _, s := range []string{c.name, c.source, c.medium} {
+		b = appendText(b, s)
+	}
+	return b
+}
+
+func (t *tables) readCampaign(r *reader) uint32 {
+	return t.campaign(campaignTuple{r.text(), r.text(), r.text()})
 }
 
 // own is the text as the table keeps it.
@@ -136,6 +163,8 @@ const (
 	bitOrder
 	bitPaid
 	bitHolds
+	bitCart
+	bitItems
 )
 
 // Forms of a message id.
@@ -239,6 +268,9 @@ func (r *reader) fixed64() uint64 {
 	return 0
 }
 
+// count reads how many things follow; never more than there are bytes.
+func (r *reader) count() uint64 { return min(r.uvarint(), uint64(len(r.b))) }
+
 func (r *reader) text() string { return string(r.take(r.uvarint())) }
 
 func appendText(b []byte, s string) []byte {
@@ -299,6 +331,8 @@ func (e *kept) bits() (set uint64) {
 	flag(e.order != 0, bitOrder)
 	flag(e.paid, bitPaid)
 	flag(len(e.holds) > 0, bitHolds)
+	flag(e.cart != 0, bitCart)
+	flag(len(e.items) > 0, bitItems)
 	return set
 }
 
@@ -347,6 +381,20 @@ func (t *tables) appendKept(b []byte, e *kept, at, offset int64) []byte {
 			b = binary.AppendUvarint(b, uint64(v))
 		}
 	}
+	if e.cart != 0 {
+		b = binary.AppendUvarint(b, uint64(e.cart))
+	}
+	if len(e.items) > 0 {
+		b = binary.AppendUvarint(b, uint64(len(e.items)))
+		for _, i := range e.items {
+			b = binary.AppendUvarint(b, uint64(i.product))
+			b = binary.AppendUvarint(b, uint64(i.quantity)<<1|uint64(boolByte(i.priced)))
+			if i.priced {
+				b = binary.AppendUvarint(b, uint64(i.price))
+			}
+			b = binary.AppendUvarint(b, uint64(i.currency))
+		}
+	}
 	return putLength(b, start)
 }
 
@@ -374,7 +422,7 @@ func length(b []byte) (record, self int) {
 func (t *tables) readKept(b []byte, e *kept, at, offset int64, scratch *[]byte) (size int) {
 	n, self := length(b)
 	r := reader{b: b[self : self+n]}
-	*e = kept{holds: e.holds[:0]}
+	*e = kept{holds: e.holds[:0], items: e.items[:0]}
 	e.id = r.id(t, scratch)
 	set := r.uvarint()
 	e.at = at + r.varint()
@@ -407,6 +455,18 @@ func (t *tables) readKept(b []byte, e *kept, at, offset int64, scratch *[]byte) 
 		case bitHolds:
 			for range r.uvarint() {
 				e.holds = append(e.holds, text(r.uvarint()))
+			}
+		case bitCart:
+			e.cart = text(r.uvarint())
+		case bitItems:
+			for range r.uvarint() {
+				i := item{product: text(r.uvarint())}
+				n := r.uvarint()
+				if i.quantity, i.priced = int64(n>>1), n&1 == 1; i.priced {
+					i.price = int64(r.uvarint())
+				}
+				i.currency = text(r.uvarint())
+				e.items = append(e.items, i)
 			}
 		}
 	}

@@ -21,16 +21,29 @@ type person struct {
 	due        int64      // its time in the project's closing wheel, noTime for none
 	fold       int64      // its time in the folding wheel, noTime for none
 	project    uint16     // number
-	open       bool       // the last session is not closed
+	open       bool       // a session is not closed
 	dirty      bool       // changed since the last checkpoint
+	carts      cartWatch  // what of an act its live carts care for
 	at         int64      // of the last record
 	offset     int64      // of the last record
 	act        int64      // time of the last act
+	began      int64      // of the last session
 	closed     int64      // sessions that end at or before it are closed
+	until      int64      // timers due before it have fired; forever after an end marker
+	wait       uint64     // the program's triggers that would change something
 	session    event.Hash // the last session
 }
 
 const noTime = -forever
+
+// cartWatch says which acts a person's carts must see at once.
+type cartWatch uint8
+
+const (
+	cartsNone  cartWatch = iota
+	cartsOpen            // those that touch a cart, and purchases
+	cartsAwait           // any: one of them waits for the person to come back
+)
 
 const personBytes = int(unsafe.Sizeof(person{}))
 
@@ -40,7 +53,7 @@ func (p *Partition) find(pr *project, hash uint64, name string) uint32 {
 		i, ok := p.index[hash]
 		if !ok {
 			i = p.newPerson(pr, hash)
-			p.setHead(i, name, &past{standing: newStanding()})
+			p.setHead(i, name, &past{machine: newMachine(pr.program)})
 			return i
 		}
 		if at := p.at(i); at.project == pr.number && p.name(at) == name {
@@ -58,7 +71,7 @@ func (p *Partition) newPerson(pr *project, hash uint64) uint32 {
 	}
 	p.persons++
 	p.index[hash] = i
-	*p.at(i) = person{hash: hash, project: pr.number, due: noTime, fold: noTime, at: noTime, act: noTime, closed: noTime}
+	*p.at(i) = person{hash: hash, project: pr.number, due: noTime, fold: noTime, at: noTime, act: noTime, began: noTime, closed: noTime, until: noTime, wait: ^uint64(0)}
 	return i
 }
 
@@ -74,13 +87,13 @@ func (p *Partition) name(at *person) string {
 func (p *Partition) past(at *person, h *past) {
 	r := reader{b: p.arena.Bytes(at.head)}
 	r.take(r.uvarint())
-	h.read(&r, p.projects[at.project].program)
+	h.read(&r, p.projects[at.project].program, &p.tables)
 }
 
 func (p *Partition) setHead(i uint32, name string, h *past) {
 	at := p.at(i)
 	b := appendText(p.buf[:0], name)
-	b = h.append(b, p.projects[at.project].program)
+	b = h.append(b, p.projects[at.project].program, &p.tables)
 	at.head = p.arena.Put(at.head, b)
 	p.buf = b
 }
@@ -97,7 +110,7 @@ func (p *Partition) load(f *fold, at *person) {
 // unpack reads the kept events. Their ids live in the partition's scratch memory, which the next Apply uses again.
 func (p *Partition) unpack(f *fold, at *person) {
 	if cap(f.events) < int(at.count) {
-		f.events = append(f.events[:cap(f.events)], make([]kept, int(at.count)-cap(f.events)+8)...)
+		f.events = append(f.events[:cap(f.events)], make([]kept, int(at.count)-cap(f.events)+8)...) // one more is to come
 	}
 	f.events = f.events[:at.count]
 	b := p.arena.Bytes(at.events)

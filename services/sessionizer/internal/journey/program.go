@@ -1,6 +1,7 @@
 package journey
 
 import (
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -25,12 +26,20 @@ type program struct {
 	splitCampaign, splitMidnight           bool
 	excluded                               []string // hosts
 
-	cartAdd, cartRemove, purchase text // the steps that have a meaning of their own
+	patience, recovery int64
+	model              string // name and version of the stage model
+
+	// The steps that have a meaning of their own.
+	cartAdd, cartRemove, cartView, checkout, payment, purchase text
 
 	custom  []rules.Predicate // what the bits of kept.mask stand for
 	hold    []string          // dotted fields that funnels hold constant
 	funnels []funnelProgram   // of session scope
-	stages  []stageProgram
+	persons []funnelProgram   // of person scope
+
+	triggers []condition     // of the stage rules and of the person funnels' steps, in their order
+	byStep   map[text]uint64 // the triggers that an event of this step hits by that alone
+	stages   []stageProgram
 }
 
 // A condition is a predicate, split.
@@ -76,11 +85,15 @@ func compile(project string, r *rules.Rules, texts *state.Strings) *program {
 		lapse: ms(r.StageModel.Lapse), maxEvents: r.Session.MaxEvents, zone: r.Zone(), splitCampaign: r.Split.Campaign,
 		splitMidnight: r.Split.Midnight, excluded: r.Referrer.Exclude, texts: texts,
 		cartAdd: texts.ID("cart_add"), cartRemove: texts.ID("cart_remove"), purchase: texts.ID("purchase"),
+		cartView: texts.ID("cart_view"), checkout: texts.ID("checkout"), payment: texts.ID("payment"), patience: ms(r.CartPatience()),
+		recovery: ms(r.Recovery), byStep: map[text]uint64{}, model: fmt.Sprintf("%s-%d", r.StageModel.Name, r.StageModel.Version),
 	}
 	for i := range r.Funnels {
 		f := &r.Funnels[i]
 		if f.Scope == rules.SessionScope {
 			p.funnels = append(p.funnels, p.funnel(project, r, f))
+		} else {
+			p.persons = append(p.persons, p.funnel(project, r, f))
 		}
 	}
 	for _, s := range r.StageModel.Rules {
@@ -92,8 +105,64 @@ func compile(project string, r *rules.Rules, texts *state.Strings) *program {
 			rule.within = ms(s.Within)
 		}
 		p.stages = append(p.stages, rule)
+		p.triggers = append(p.triggers, rule.when)
+	}
+	for i := range p.persons {
+		p.triggers = append(p.triggers, p.persons[i].steps...)
 	}
 	return p
+}
+
+// everything is the trigger mask of a program with more triggers than a mask has bits: each event is looked at.
+const everything = ^uint64(0)
+
+// triggered is the set of triggers that an event hits.
+func (p *program) triggered(e *kept) uint64 {
+	if len(p.triggers) > 64 {
+		return everything
+	}
+	hit, ok := p.byStep[e.step]
+	if !ok {
+		for i := range p.triggers {
+			if t := &p.triggers[i]; t.bit < 0 && t.match(e) {
+				hit |= 1 << i
+			}
+		}
+		p.byStep[e.step] = hit
+	}
+	if len(p.custom) > 0 {
+		for i := range p.triggers {
+			if t := &p.triggers[i]; t.bit >= 0 && t.match(e) {
+				hit |= 1 << i
+			}
+		}
+	}
+	return hit
+}
+
+// waits is the set of triggers at which a machine would make a row.
+func (p *program) waits(m *machine) (wait uint64) {
+	if len(p.triggers) > 64 {
+		return everything
+	}
+	for i := range p.stages {
+		if r := &p.stages[i]; r.to > m.standing.stage || r.back && r.to < m.standing.stage || !m.standing.begun {
+			wait |= 1 << i
+		}
+	}
+	at := len(p.stages)
+	for i := range p.persons {
+		f, c := &p.persons[i], &m.funnels[i]
+		reached := len(c.first)
+		for j := range f.steps {
+			k := slices.Index(f.required, j)
+			if k < 0 || k == reached || f.mode == rules.Any && reached < len(f.required) {
+				wait |= 1 << (at + j)
+			}
+		}
+		at += len(f.steps)
+	}
+	return wait
 }
 
 func (p *program) funnel(project string, r *rules.Rules, f *rules.Funnel) funnelProgram {
@@ -153,6 +222,15 @@ func (p *program) condition(when rules.Predicate) condition {
 
 func (c *condition) match(e *kept) bool {
 	return (c.anyStep || slices.Contains(c.steps, e.step)) && (c.bit < 0 || e.mask>>c.bit&1 == 1)
+}
+
+// touching says whether a step keeps the cart it names alive.
+func (p *program) touching(step text) bool {
+	switch step {
+	case p.cartAdd, p.cartRemove, p.cartView, p.checkout, p.payment:
+		return true
+	}
+	return false
 }
 
 // mask decides the custom predicates for an event.
