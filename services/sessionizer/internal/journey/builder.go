@@ -141,6 +141,12 @@ func (b *builder) replace(was, is *rowSet) {
 
 // difference takes back what only stood and adds what only stands. Rows of one version are the same row.
 func difference[T any](was, is []T, version func(T) uint64, add func(T, int32)) {
+	if len(was) == 0 {
+		for _, r := range is {
+			add(r, 1)
+		}
+		return
+	}
 	kept := make(map[uint64]bool, len(was))
 	for _, r := range was {
 		kept[version(r)] = false

@@ -29,7 +29,7 @@ var cartStates = [...]string{"", "open", "at_risk", "abandoned", "emptied", "pur
 func (s cartState) String() string { return cartStates[s] }
 
 // byTimer is the cause of a change that no event made.
-const byTimer = "timer"
+var byTimer = []byte("timer")
 
 // cart is a cart that is not in a final state.
 type cart struct {
@@ -59,12 +59,12 @@ type carts struct {
 	last int64
 }
 
-func (c *carts) clone() carts {
-	out := carts{live: slices.Clone(c.live), last: c.last}
-	for i := range out.live {
-		out.live[i].items = slices.Clone(out.live[i].items)
+// set makes c a copy of o that shares no memory that either changes.
+func (c *carts) set(o *carts) {
+	c.last, c.live = o.last, append(c.live[:0], o.live...)
+	for i := range c.live {
+		c.live[i].items = slices.Clone(c.live[i].items)
 	}
-	return out
 }
 
 func (c *carts) find(named text) int {
@@ -83,11 +83,11 @@ func (c *carts) apply(f *fold, e *kept) {
 	if e.step == f.program.cartAdd && c.find(e.cart) < 0 {
 		named := f.t.text(e.cart)
 		k := cart{
-			id: event.HashOf(f.project, named, strconv.FormatInt(e.at, 10), string(e.id)), named: e.cart, opened: e.at, returned: noTime,
+			id: event.HashOf(f.project, named, strconv.FormatInt(e.at, 10), view(e.id)), named: e.cart, opened: e.at, returned: noTime,
 			abandoned: noTime,
 		}
 		k.change(f.program, e)
-		k.become(f, cartOpen, e.at, string(e.id))
+		k.become(f, cartOpen, e.at, e.id)
 		c.live = append(c.live, k)
 	}
 }
@@ -101,9 +101,9 @@ func (c *carts) touch(f *fold, k *cart, e *kept, known bool) {
 	mine := k.named == e.cart
 	if e.step == f.program.purchase && (mine || e.cart == 0 || k.named == 0 && !known) {
 		if k.state == cartAbandoned {
-			k.become(f, cartRecovered, e.at, string(e.id))
+			k.become(f, cartRecovered, e.at, e.id)
 		} else {
-			k.become(f, cartPurchased, e.at, string(e.id))
+			k.become(f, cartPurchased, e.at, e.id)
 		}
 		return
 	}
@@ -112,7 +112,7 @@ func (c *carts) touch(f *fold, k *cart, e *kept, known bool) {
 			changed = true
 		}
 		if e.step == f.program.cartRemove && len(k.items) == 0 && k.state != cartAbandoned {
-			k.become(f, cartEmptied, e.at, string(e.id))
+			k.become(f, cartEmptied, e.at, e.id)
 			return
 		}
 		if k.state == cartAtRisk {
@@ -120,7 +120,7 @@ func (c *carts) touch(f *fold, k *cart, e *kept, known bool) {
 		}
 	}
 	if changed {
-		k.become(f, k.state, e.at, string(e.id))
+		k.become(f, k.state, e.at, e.id)
 	}
 }
 
@@ -165,7 +165,7 @@ func (c *carts) due(p *program) int64 {
 }
 
 // become makes a row: a change of state, of items or of the return.
-func (k *cart) become(f *fold, s cartState, at int64, cause string) {
+func (k *cart) become(f *fold, s cartState, at int64, cause []byte) {
 	k.state = s
 	k.changes++
 	if !f.rows {
@@ -173,7 +173,7 @@ func (k *cart) become(f *fold, s cartState, at int64, cause string) {
 	}
 	row := &facts.Cart{
 		Project: f.project, Person: f.person, Cart: slices.Clone(k.id[:]), CartId: f.t.text(k.named), Change: uint32(k.changes), OpenedAt: k.opened,
-		State: s.String(), At: at, Cause: cause, Currency: f.t.text(k.currency),
+		State: s.String(), At: at, Cause: string(cause), Currency: f.t.text(k.currency),
 	}
 	if k.returned != noTime {
 		row.ReturnedAt = &[]int64{k.returned}[0]
@@ -255,7 +255,7 @@ func (c *carts) append(b []byte, t *tables) []byte {
 }
 
 func (c *carts) read(r *reader, t *tables) {
-	*c = carts{last: r.varint()}
+	*c = carts{last: r.varint(), live: c.live[:0]}
 	word := func() text { return t.strings.ID(r.text()) }
 	for range r.count() {
 		var k cart

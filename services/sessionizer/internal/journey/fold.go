@@ -27,16 +27,31 @@ type machine struct {
 	funnels  []chains // as program.persons
 }
 
-func newMachine(p *program) machine {
-	return machine{standing: newStanding(), carts: carts{last: noTime}, funnels: make([]chains, len(p.persons))}
+// reset makes m the machine that has seen nothing.
+func (m *machine) reset(p *program) {
+	m.standing = standing{stage: -1, entered: noTime, hits: m.standing.hits[:0]}
+	m.carts = carts{last: noTime, live: m.carts.live[:0]}
+	m.sized(p)
+	for i := range m.funnels {
+		m.funnels[i].reset()
+	}
 }
 
-func (m *machine) clone() machine {
-	out := machine{standing: m.standing.clone(), carts: m.carts.clone(), funnels: slices.Clone(m.funnels)}
-	for i := range out.funnels {
-		out.funnels[i] = m.funnels[i].clone()
+// set makes m a copy of o that shares no memory that either changes.
+func (m *machine) set(o *machine, p *program) {
+	m.standing.set(&o.standing)
+	m.carts.set(&o.carts)
+	m.sized(p)
+	for i := range m.funnels {
+		m.funnels[i].set(&o.funnels[i])
 	}
-	return out
+}
+
+func (m *machine) sized(p *program) {
+	for len(m.funnels) < len(p.persons) {
+		m.funnels = append(m.funnels, chains{})
+	}
+	m.funnels = m.funnels[:len(p.persons)]
 }
 
 func (m *machine) apply(f *fold, e *kept) {
@@ -86,7 +101,7 @@ func (h *past) read(r *reader, p *program, t *tables) {
 	for range min(r.uvarint(), uint64(len(r.b)/8)) {
 		h.orders = append(h.orders, r.fixed64())
 	}
-	h.machine = newMachine(p)
+	h.machine.reset(p)
 	h.machine.standing.read(r, p)
 	h.machine.carts.read(r, t)
 	for range r.count() {
@@ -152,7 +167,7 @@ func (f *fold) begin() {
 	for i := range f.sessions {
 		f.flag(&f.sessions[i])
 	}
-	f.machine = f.past.machine.clone()
+	f.machine.set(&f.past.machine, f.program)
 	f.place = 0
 	f.transitions, f.carts = nil, nil
 }
@@ -178,12 +193,12 @@ func (f *fold) walk(i int) {
 }
 
 func (f *fold) addTransition(t *facts.Transition) {
-	t.Version = digest(t)
+	t.Version = f.t.digest(t)
 	f.transitions = append(f.transitions, t)
 }
 
 func (f *fold) addCart(c *facts.Cart) {
-	c.Version = digest(c)
+	c.Version = f.t.digest(c)
 	f.carts = append(f.carts, c)
 }
 
@@ -214,7 +229,7 @@ func (f *fold) cutSessions() {
 		place := len(f.acts)
 		if n := len(f.sessions); n == 0 || f.splits(&f.sessions[n-1], e) {
 			f.sessions = append(f.sessions, session{
-				id: event.SessionID(f.project, e.at, string(e.id)), first: place, number: f.past.sessions + n + 1, startedAt: e.at,
+				id: event.SessionID(f.project, e.at, view(e.id)), first: place, number: f.past.sessions + n + 1, startedAt: e.at,
 			})
 		}
 		f.acts = append(f.acts, e)
@@ -300,7 +315,7 @@ func (f *fold) row(s *session) *facts.Session {
 		row.FurthestSteps = append(row.FurthestSteps, uint32(len(f.t.session(fn, counted).first)))
 	}
 	sortRevenue(row)
-	row.Version = digest(row)
+	row.Version = f.t.digest(row)
 	return row
 }
 
@@ -440,15 +455,20 @@ func (f *fold) entrant(fn *funnelProgram, c *chains, e *facts.Entrant) entrant {
 			e.OptionalSteps, e.OptionalAt = append(e.OptionalSteps, uint32(i)), append(e.OptionalAt, at)
 		}
 	}
-	e.Version = digest(e) ^ xxhash.Sum64String(fn.def.Project+"\x00"+fn.name)
+	e.Version = f.t.digest(e) ^ xxhash.Sum64String(fn.def.Project+"\x00"+fn.name)
 	return entrant{fn.def, e}
 }
 
 // digest is a hash of a row's values: rows of one digest cancel each other. REQUIRES: sign and version are 0.
-func digest(row interface{ MarshalVT() ([]byte, error) }) uint64 {
-	b, err := row.MarshalVT()
-	if err != nil {
+func (t *tables) digest(row interface {
+	SizeVT() int
+	MarshalToSizedBufferVT(b []byte) (int, error)
+},
+) uint64 {
+	n := row.SizeVT()
+	t.buf = slices.Grow(t.buf[:0], n)[:n]
+	if _, err := row.MarshalToSizedBufferVT(t.buf); err != nil {
 		panic("journey: a row cannot be encoded: " + err.Error()) // only a nil message inside could
 	}
-	return xxhash.Sum64(b)
+	return xxhash.Sum64(t.buf)
 }

@@ -223,10 +223,16 @@ func (r *reader) times() []int64 {
 	return out
 }
 
-func (c *chains) clone() chains {
-	out := chains{context: c.context, campaign: c.campaign, first: slices.Clone(c.first), optional: slices.Clone(c.optional), held: slices.Clone(c.held)}
-	for i := range out.held {
-		out.held[i].at = slices.Clone(out.held[i].at)
+// set makes c a copy of o that shares no memory that either changes.
+func (c *chains) set(o *chains) {
+	c.context, c.campaign = o.context, o.campaign
+	c.first = append(c.first[:0], o.first...)
+	c.optional = slices.Clone(o.optional)
+	c.held = c.held[:min(len(o.held), cap(c.held))]
+	for len(c.held) < len(o.held) {
+		c.held = append(c.held, chain{})
 	}
-	return out
+	for i := range o.held {
+		c.held[i].value, c.held[i].at = o.held[i].value, append(c.held[i].at[:0], o.held[i].at...)
+	}
 }

@@ -245,7 +245,7 @@ func (p *Partition) extend(pr *project, i uint32, k *kept) bool {
 		return true
 	}
 	if !same {
-		at.session, at.began = event.SessionID(pr.name, k.at, string(k.id)), k.at
+		at.session, at.began = event.SessionID(pr.name, k.at, view(k.id)), k.at
 	}
 	p.countOpen(at.open, true)
 	at.open, at.act = true, k.at

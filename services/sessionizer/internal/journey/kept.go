@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math/bits"
 	"strings"
+	"unsafe"
 
 	"github.com/waymark-analytics/waymark/services/sessionizer/internal/state"
 )
@@ -64,6 +65,7 @@ type tables struct {
 	contexts  tuples[contextTuple]
 	campaigns tuples[campaignTuple]
 	chains    chains // memory used again
+	buf       []byte // the same
 }
 
 func (t *tables) text(id text) string { return t.strings.Text(id) }
@@ -271,7 +273,18 @@ func (r *reader) fixed64() uint64 {
 // count reads how many things follow; never more than there are bytes.
 func (r *reader) count() uint64 { return min(r.uvarint(), uint64(len(r.b))) }
 
-func (r *reader) text() string { return string(r.take(r.uvarint())) }
+func (r *reader) text() string { return string(r.bytes()) }
+
+// bytes alias what is read.
+func (r *reader) bytes() []byte { return r.take(r.uvarint()) }
+
+// view is the text of bytes that do not change while it is used.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+func appendBytes(b, text []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(text)))
+	return append(b, text...)
+}
 
 func appendText(b []byte, s string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))

@@ -53,7 +53,9 @@ func (p *Partition) find(pr *project, hash uint64, name string) uint32 {
 		i, ok := p.index[hash]
 		if !ok {
 			i = p.newPerson(pr, hash)
-			p.setHead(i, name, &past{machine: newMachine(pr.program)})
+			var nothing past
+			nothing.machine.reset(pr.program)
+			p.setHead(i, name, &nothing)
 			return i
 		}
 		if at := p.at(i); at.project == pr.number && p.name(at) == name {

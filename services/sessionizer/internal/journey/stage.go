@@ -10,7 +10,8 @@ import (
 // lapsed is the stage and the rule of a transition that ends a journey.
 const lapsed = "lapsed"
 
-// standing is where a person stands in the stage model: the state of a fold over its events.
+// standing is where a person stands in the stage model: the state of a fold over its events. Its message ids alias the memory
+// that the events were read into.
 type standing struct {
 	journey int   // counted from 1; 0 before the first
 	seq     int   // transitions so far
@@ -18,7 +19,7 @@ type standing struct {
 	entered int64 // when; noTime where no stage was entered in this journey
 	begun   bool  // a journey is open
 	last    int64 // time and message id of the last act of the open journey
-	lastID  string
+	lastID  []byte
 	hits    []hits
 }
 
@@ -30,10 +31,8 @@ type hits struct {
 
 type match struct {
 	at int64
-	id string
+	id []byte
 }
-
-func newStanding() standing { return standing{stage: -1, entered: noTime} }
 
 // apply takes one event that is not hidden by a flagged session.
 func (s *standing) apply(f *fold, e *kept) {
@@ -45,10 +44,10 @@ func (s *standing) apply(f *fold, e *kept) {
 	if !s.begun {
 		s.journey++
 		s.begun = true
-		s.hits = nil
+		s.hits = s.hits[:0]
 	}
 	if !e.passive {
-		s.last, s.lastID = e.at, string(e.id)
+		s.last, s.lastID = e.at, e.id
 	}
 	forward, back := -1, -1 // rules: the furthest target, the first in the file of equals; only without one a way back
 	var forwardFor, backFor []match
@@ -88,7 +87,7 @@ func (s *standing) complete(rule *stageProgram, e *kept) ([]match, bool) {
 			s.hits = append(s.hits, hits{rule: rule.id})
 		}
 		h := &s.hits[i]
-		h.matches = append(h.matches, match{e.at, string(e.id)})
+		h.matches = append(h.matches, match{e.at, e.id})
 		if len(h.matches) > rule.count {
 			h.matches = slices.Delete(h.matches, 0, 1)
 		}
@@ -111,7 +110,7 @@ func (s *standing) move(f *fold, rule *stageProgram, e *kept, found []match) {
 			t.Evidence = []string{string(e.id)}
 		}
 		for _, m := range found {
-			t.Evidence = append(t.Evidence, m.id)
+			t.Evidence = append(t.Evidence, string(m.id))
 		}
 		f.addTransition(t)
 	}
@@ -137,11 +136,11 @@ func (s *standing) lapseBy(f *fold, now int64) {
 	s.seq++
 	if f.rows {
 		t := s.transition(f, lapsed, lapsed, s.last+f.program.lapse)
-		t.Evidence = []string{s.lastID}
+		t.Evidence = []string{string(s.lastID)}
 		f.addTransition(t)
 	}
 	s.stage, s.entered, s.begun = -1, noTime, false
-	s.hits = nil
+	s.hits = s.hits[:0]
 }
 
 // held is the name of the stage, "" for none.
@@ -160,13 +159,15 @@ func (s *standing) at(p *program, now int64) string {
 	return s.held(p)
 }
 
-func (s *standing) clone() standing {
-	out := *s
-	out.hits = slices.Clone(s.hits)
-	for i := range out.hits {
-		out.hits[i].matches = slices.Clone(out.hits[i].matches)
+// set makes s a copy of o that shares no memory that either changes.
+func (s *standing) set(o *standing) {
+	hits := s.hits[:0]
+	for _, h := range o.hits {
+		h.matches = slices.Clone(h.matches)
+		hits = append(hits, h)
 	}
-	return out
+	*s = *o
+	s.hits = hits
 }
 
 func (s *standing) append(b []byte, p *program) []byte {
@@ -179,32 +180,32 @@ func (s *standing) append(b []byte, p *program) []byte {
 	b = appendText(b, s.held(p))
 	b = binary.AppendVarint(b, s.entered)
 	b = binary.AppendVarint(b, s.last)
-	b = appendText(b, s.lastID)
+	b = appendBytes(b, s.lastID)
 	b = binary.AppendUvarint(b, uint64(len(s.hits)))
 	for _, h := range s.hits {
 		b = appendText(b, h.rule)
 		b = binary.AppendUvarint(b, uint64(len(h.matches)))
 		for _, m := range h.matches {
 			b = binary.AppendVarint(b, m.at)
-			b = appendText(b, m.id)
+			b = appendBytes(b, m.id)
 		}
 	}
 	return b
 }
 
 func (s *standing) read(r *reader, p *program) {
-	*s = newStanding()
+	*s = standing{stage: -1, entered: noTime, hits: s.hits[:0]}
 	s.journey, s.seq = int(r.uvarint()), int(r.uvarint())
 	if r.byte() == 0 {
 		return
 	}
 	s.begun = true
 	s.stage = slices.Index(p.rules.StageModel.Stages, r.text()) // a stage that the model no longer has is none
-	s.entered, s.last, s.lastID = r.varint(), r.varint(), r.text()
+	s.entered, s.last, s.lastID = r.varint(), r.varint(), r.bytes()
 	for range r.count() {
 		h := hits{rule: r.text()}
 		for range r.count() {
-			h.matches = append(h.matches, match{r.varint(), r.text()})
+			h.matches = append(h.matches, match{r.varint(), r.bytes()})
 		}
 		s.hits = append(s.hits, h)
 	}
