@@ -88,7 +88,15 @@ type Collector struct {
 
 // Sessionizer is what the operator says to the sessionizer.
 type Sessionizer struct {
-	Group string
+	Workers            int // 0: as many as suit the machine
+	Instance           string
+	Static             bool
+	CommitEvery        time.Duration
+	CommitRecords      int
+	CheckpointEvery    time.Duration
+	CheckpointBytes    int
+	SessionTimeout     time.Duration
+	TransactionTimeout time.Duration
 }
 
 // Loader is what the operator says to the loader.
