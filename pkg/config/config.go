@@ -68,7 +68,7 @@ type ClickHouse struct {
 	HTTP     string // URL of the HTTP interface, for readers
 	User     string
 	Password Secret
-	TLS      bool
+	Compress bool // on the wire; worth it unless the server is near
 }
 
 // Collector is what the operator says to the collector.

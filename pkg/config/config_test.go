@@ -171,7 +171,7 @@ func TestPrintedConfigurationMeansTheSame(t *testing.T) {
 func TestEveryScalarKeyCanBeGivenByTheEnvironment(t *testing.T) {
 	special := map[string]string{
 		"split.campaign": "true", "split.midnight": "true", "split.time_zone": "Europe/Berlin", "kafka.brokers": "h:1,h:2",
-		"clickhouse.http": "https://h:1", "clickhouse.tls": "true", "sessionizer.static": "false", "sessionizer.instance": "a", "log.level": "debug", "log.format": "console",
+		"clickhouse.http": "https://h:1", "clickhouse.compress": "true", "sessionizer.static": "false", "sessionizer.instance": "a", "log.level": "debug", "log.format": "console",
 		"version": "7", "stage_model.name": "s", "referrer.exclude": "a.com, b.com", "passive": "", "import_key": "k",
 		"clickhouse.user": "u", "clickhouse.password": "p", "kafka.prefix": "p", "kafka.replication": "1",
 	}

@@ -20,7 +20,7 @@ func EnvName(path string) string {
 }
 
 // notKeys are variables that mean something else.
-var notKeys = []string{"WAYMARK_ENGINE", "WAYMARK_KAFKA", "WAYMARK_CLICKHOUSE", "WAYMARK_ENDPOINTS"}
+var notKeys = []string{"WAYMARK_ENGINE", "WAYMARK_ENGINE_REQUIRED", "WAYMARK_KAFKA", "WAYMARK_CLICKHOUSE"}
 
 // ScalarKeys are the paths that the environment and --set can give, sorted.
 func ScalarKeys() []string {

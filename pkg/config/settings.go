@@ -50,7 +50,7 @@ func (c *Config) settings() []setting {
 		text("clickhouse.http", &c.ClickHouse.HTTP, url),
 		text("clickhouse.user", &c.ClickHouse.User, nil),
 		text("clickhouse.password", &c.ClickHouse.Password, nil),
-		boolean("clickhouse.tls", &c.ClickHouse.TLS),
+		boolean("clickhouse.compress", &c.ClickHouse.Compress),
 		text("collector.listen", &c.Collector.Listen, address),
 		integer("collector.max_batch_bytes", &c.Collector.MaxBatchBytes, 32<<10, 1<<30),
 		integer("collector.max_batch_events", &c.Collector.MaxBatchEvents, 1, 1<<20),
