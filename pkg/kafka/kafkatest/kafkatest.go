@@ -19,10 +19,11 @@ import (
 	"github.com/waymark-analytics/waymark/pkg/topic"
 )
 
-// Fake starts a kfake broker with the topics made; it ends with the test. The cluster is for scripting faults.
-func Fake(t testing.TB, partitions int) (kafka.Config, *kfake.Cluster) {
+// Fake starts a kfake broker with the topics made; it ends with the test. The cluster is for scripting faults. Group sessions
+// may be short there, so that tests of dead members are.
+func Fake(t testing.TB, partitions int, opts ...kfake.Opt) (kafka.Config, *kfake.Cluster) {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(100 * time.Millisecond)}, opts...)...)
 	if err != nil {
 		t.Fatalf("start kfake: %v", err)
 	}
@@ -65,6 +66,50 @@ func Client(t testing.TB, c kafka.Config, opts ...kgo.Opt) *kgo.Client {
 		t.Fatalf("kafka client: %v", err)
 	}
 	return cl
+}
+
+// Committed reads a partition from its start to the end that it has now: the records that are there for good, without those
+// of aborted transactions. It waits for open ones.
+func Committed(t testing.TB, c kafka.Config, name string, partition int32) []*kgo.Record {
+	t.Helper()
+	cl := Client(t, c)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	adm := kadm.NewClient(cl)
+	starts, err := adm.ListStartOffsets(ctx, c.Topic(name))
+	if err != nil {
+		t.Fatalf("list start offsets of %s: %v", name, err)
+	}
+	ends, err := adm.ListEndOffsets(ctx, c.Topic(name))
+	if err != nil {
+		t.Fatalf("list end offsets of %s: %v", name, err)
+	}
+	start, _ := starts.Lookup(c.Topic(name), partition)
+	end, ok := ends.Lookup(c.Topic(name), partition)
+	if !ok {
+		t.Fatalf("topic %s has no partition %d", name, partition)
+	}
+	if start.Offset >= end.Offset {
+		return nil
+	}
+	reader := Client(t, c, kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.ConsumePartitions(
+		map[string]map[int32]kgo.Offset{c.Topic(name): {partition: kgo.NewOffset().At(start.Offset)}}))
+	defer reader.Close()
+	var records []*kgo.Record
+	for next := start.Offset; next < end.Offset; {
+		fetches := reader.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("read %s/%d at %d of %d: %v", name, partition, next, end.Offset, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			next = r.Offset + 1
+			if !r.Attrs.IsControl() && r.Offset < end.Offset {
+				records = append(records, r)
+			}
+		})
+	}
+	return records
 }
 
 func ensure(t testing.TB, c kafka.Config) {

@@ -1,0 +1,111 @@
+package owner
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+)
+
+// quiet is by how much a checkpoint waits longer if nothing changed but the offset.
+const quiet = 10
+
+// snapshot is a checkpoint on its way: what changed up to an input offset that is committed. It is kept until it is stored,
+// because the machine gives each change once.
+type snapshot struct {
+	next    int64
+	bytes   int
+	records []struct{ key, value []byte }
+	chunk   []byte
+}
+
+const chunkBytes = 1 << 20
+
+func (n *snapshot) copy(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	if len(n.chunk)+len(b) > cap(n.chunk) {
+		n.chunk = make([]byte, 0, max(chunkBytes, len(b)))
+	}
+	from := len(n.chunk)
+	n.chunk = append(n.chunk, b...)
+	return n.chunk[from:len(n.chunk):len(n.chunk)]
+}
+
+// checkpointNext writes the checkpoint of the partition that has waited longest for one, if any is due.
+func (s *session) checkpointNext() error {
+	var next *partition
+	for _, p := range s.partitions {
+		if p.ready() && s.checkpointDue(p) && (next == nil || p.savedAt.Before(next.savedAt)) {
+			next = p
+		}
+	}
+	if next == nil {
+		return nil
+	}
+	return s.checkpoint(next)
+}
+
+func (s *session) checkpointDue(p *partition) bool {
+	if p.unsaved != nil {
+		return true
+	}
+	changed, age := p.machine.Changed(), time.Since(p.savedAt)
+	return changed >= s.config.CheckpointBytes || changed > 0 && age >= s.config.CheckpointEvery ||
+		p.machine.Next() > p.saved && age >= quiet*s.config.CheckpointEvery
+}
+
+// checkpoint writes what changed since the last one, in a transaction of its own that holds no offsets. The fence is the
+// same as for frames: a worker that lost the partition must not write older states over newer ones.
+// REQUIRES: nothing of the partition is uncut or unsent.
+func (s *session) checkpoint(p *partition) error {
+	began := time.Now()
+	n := p.unsaved
+	if n == nil {
+		n = &snapshot{next: p.machine.Next()}
+		p.machine.Checkpoint(func(key, value []byte) {
+			n.bytes += len(key) + len(value)
+			n.records = append(n.records, struct{ key, value []byte }{n.copy(key), n.copy(value)})
+		})
+		p.unsaved = n
+	}
+	s.config.failpoint(PointBeforeCheckpoint)
+	if err := s.group.Begin(); err != nil {
+		return fmt.Errorf("begin checkpoint: %w", err)
+	}
+	acks, err := s.produce(s.checkpoints, func(put func(*kgo.Record)) {
+		for _, r := range n.records {
+			put(&kgo.Record{Topic: s.checkpoints, Partition: p.number, Key: r.key, Value: r.value})
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("produce checkpoint: %w", err)
+	}
+	s.config.failpoint(PointSaved)
+	at := acks[p.number]
+	if at.first != p.savedEnd {
+		_, err := s.end(kgo.TryAbort, nil)
+		return errors.Join(fmt.Errorf("partition %d has a checkpoint that this worker did not write: the partition is another's", p.number), err)
+	}
+	committed, err := s.end(kgo.TryCommit, nil)
+	if err != nil {
+		return fmt.Errorf("end checkpoint: %w", err)
+	}
+	s.config.failpoint(PointAfterCheckpoint)
+	p.savedEnd = at.last + 2
+	m := s.owner.metrics
+	if !committed {
+		s.setBack()
+		m.checkpoints.WithLabelValues("refused").Inc()
+		s.log.Warn("checkpoint refused", zap.Int32("partition", p.number))
+		return nil
+	}
+	p.unsaved, p.saved, p.savedAt = nil, n.next, time.Now()
+	m.checkpoints.WithLabelValues("committed").Inc()
+	m.checkpointBytes.Add(float64(n.bytes))
+	m.checkpointTime.Observe(time.Since(began).Seconds())
+	return nil
+}
