@@ -36,8 +36,10 @@ func ScalarKeys() []string {
 // environment applies the variables to the settings and returns those that are rules, as a layer.
 func (p *parser) environment(env []string) *yaml.Node {
 	byName := map[string]string{}
+	var short []string // without the prefix, which would make any two look alike
 	for _, path := range ScalarKeys() {
 		byName[EnvName(path)] = path
+		short = append(short, strings.TrimPrefix(EnvName(path), EnvPrefix))
 	}
 	values := map[string]string{}
 	for _, kv := range env {
@@ -47,8 +49,8 @@ func (p *parser) environment(env []string) *yaml.Node {
 		case known:
 			values[path] = value
 		case strings.HasPrefix(name, EnvPrefix) && !slices.Contains(notKeys, name):
-			if hint := rules.Nearest(name, slices.Sorted(maps.Keys(byName))); hint != "" {
-				p.config.Warnings = append(p.config.Warnings, fmt.Sprintf("environment %s: no such key%s", name, hint))
+			if hint := rules.Nearest(strings.TrimPrefix(name, EnvPrefix), short); hint != "" {
+				p.config.Warnings = append(p.config.Warnings, fmt.Sprintf("environment %s: no such key%s", name, strings.Replace(hint, `"`, `"`+EnvPrefix, 1)))
 			}
 		}
 	}

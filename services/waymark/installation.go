@@ -8,15 +8,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/waymark-analytics/waymark/pkg/chdb"
 	"github.com/waymark-analytics/waymark/pkg/chengine"
 	"github.com/waymark-analytics/waymark/pkg/config"
 	"github.com/waymark-analytics/waymark/pkg/kafka"
-	"github.com/waymark-analytics/waymark/pkg/lifecycle"
 	"github.com/waymark-analytics/waymark/pkg/telemetry"
 	"github.com/waymark-analytics/waymark/services/waymark/internal/broker"
 	"github.com/waymark-analytics/waymark/services/waymark/internal/endpoints"
@@ -28,7 +26,6 @@ const (
 	upPartitions = 4
 	logName      = "waymark.log"
 	logBytes     = 16 << 20 // at a start, a longer log makes room for a new one
-	stopTimeout  = time.Minute
 	readyTimeout = 2 * time.Minute
 	lowBytes     = 512 << 20 // free space below which the log warns
 )
@@ -36,17 +33,17 @@ const (
 // installation is everything on this machine, running. Stop order: no endpoints -> collector -> sessionizer -> loader -> metrics ->
 // engine -> broker -> folder.
 type installation struct {
+	*host
 	Endpoints endpoints.Endpoints
 
-	home     *home.Home
-	config   *config.Config
-	ports    home.Ports
-	log      *zap.Logger
-	registry *prometheus.Registry
-	stack    *lifecycle.Stack
-	failed   chan error
+	home   *home.Home
+	config *config.Config
+	ports  home.Ports
+	kafka  kafka.Config
 
-	kafka kafka.Config
+	broker     *broker.Broker // nil: Kafka is not ours
+	external   bool           // ClickHouse is not ours
+	clickhouse chdb.Config
 }
 
 // start brings everything up and returns when everything answers. A failed start leaves nothing running.
@@ -56,7 +53,7 @@ func (f *upFlags) start(ctx context.Context, dir string, std *stdio) (_ *install
 		return nil, err
 	}
 	tuneMemory(0.4) // the engine has up to half
-	in := &installation{config: cfg, registry: telemetry.NewRegistry(), stack: lifecycle.New(zap.NewNop()), failed: make(chan error, 8)}
+	in := &installation{host: newHost(), config: cfg}
 	defer func() {
 		if err != nil {
 			if ctx.Err() != nil {
@@ -72,6 +69,7 @@ func (f *upFlags) start(ctx context.Context, dir string, std *stdio) (_ *install
 		func() error { return in.startBroker(ctx, f) },
 		func() error { return in.startEngine(ctx, f, std) },
 		func() error { return in.makeTopics(ctx, f) },
+		func() error { return in.makeTables(ctx) },
 		func() error { return in.startMetrics(ctx) },
 		func() error { return in.startServices(ctx) },
 		func() error { return in.announce() },
@@ -81,16 +79,6 @@ func (f *upFlags) start(ctx context.Context, dir string, std *stdio) (_ *install
 		}
 	}
 	return in, nil
-}
-
-// Failed tells of a part that cannot go on: the installation is to be stopped.
-func (in *installation) Failed() <-chan error { return in.failed }
-
-// Stop stops everything in order. It is idempotent, and runs to its end although ctx is done: that is why it is called.
-func (in *installation) Stop(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	return in.stack.Stop(ctx)
 }
 
 func (in *installation) openFolder(f *upFlags, dir string, std *stdio) error {
@@ -164,13 +152,14 @@ func (in *installation) startBroker(ctx context.Context, f *upFlags) error {
 	if err != nil {
 		return err
 	}
+	in.broker = b
 	in.stack.Push("broker", func(context.Context) error { return b.Close() })
 	in.kafka.Brokers = []string{b.Addr()}
 	return nil
 }
 
 func (in *installation) startEngine(ctx context.Context, f *upFlags, std *stdio) error {
-	if f.ClickHouse != "" {
+	if in.external = f.ClickHouse != ""; in.external {
 		in.Endpoints.ClickHouseNative = f.ClickHouse
 		in.Endpoints.ClickHouseHTTP = in.config.ClickHouse.HTTP
 		return nil
@@ -206,14 +195,14 @@ func (in *installation) watch(done <-chan struct{}, reason func() error) {
 }
 
 func (in *installation) makeTopics(ctx context.Context, f *upFlags) error {
-	cl, err := kgo.NewClient(in.kafka.Opts("up", in.log)...)
+	n, err := ensureTopics(ctx, in.kafka, in.log)
 	if err != nil {
-		return fmt.Errorf("kafka client: %w", err)
+		return err
 	}
-	defer cl.Close()
-	n, err := kafka.EnsureTopics(ctx, cl, in.kafka)
-	if err != nil {
-		return fmt.Errorf("kafka at %s: %w", strings.Join(in.kafka.Brokers, ","), err)
+	if in.broker != nil {
+		if err := in.broker.KeepLess(ctx, in.kafka.Prefix); err != nil {
+			return err
+		}
 	}
 	if n != in.home.Partitions {
 		if f.Partitions != 0 {
@@ -223,6 +212,20 @@ func (in *installation) makeTopics(ctx context.Context, f *upFlags) error {
 		return in.home.Save()
 	}
 	return nil
+}
+
+// makeTables brings the schema up to this binary.
+func (in *installation) makeTables(ctx context.Context) error {
+	in.clickhouse = chdb.DefaultConfig()
+	if in.external {
+		in.clickhouse = clickhouseConfig(in.config)
+	}
+	in.clickhouse.Addr = in.Endpoints.ClickHouseNative
+	db, err := migrate(ctx, in.clickhouse, in.log)
+	if err != nil {
+		return err
+	}
+	return db.Close()
 }
 
 func (in *installation) startMetrics(ctx context.Context) error {

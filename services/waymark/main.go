@@ -21,6 +21,9 @@ import (
 // cli is the root of the commands: one field each, the command's own file has the rest.
 type cli struct {
 	Up          upCmd          `cmd:"" group:"start" help:"Run everything on this machine."`
+	Run         runCmd         `cmd:"" group:"operate" help:"Run services against a real Kafka and ClickHouse."`
+	Funnel      funnelCmd      `cmd:"" group:"ask" help:"Print a funnel: who reached which step."`
+	Migrate     migrateCmd     `cmd:"" group:"operate" help:"Make or upgrade the tables and the topics of an installation."`
 	CheckConfig checkConfigCmd `cmd:"" group:"operate" help:"Check a configuration file, and say what it comes to."`
 	Version     versionCmd     `cmd:"" group:"operate" help:"Print the version of this binary and of what it embeds."`
 	Completion  completionCmd  `cmd:"" group:"operate" help:"Print the completion script of a shell."`

@@ -51,11 +51,8 @@ func (c *upCmd) Run(ctx context.Context, std *stdio) error {
 		return err
 	}
 	in.banner(std)
-	select {
-	case <-ctx.Done():
+	if err = in.wait(ctx); err == nil {
 		fmt.Fprintln(std.Err, "waymark: stopping; once more kills")
-		err = nil
-	case err = <-in.Failed():
 	}
 	err = errors.Join(err, in.Stop(ctx))
 	if err == nil {

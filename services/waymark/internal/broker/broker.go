@@ -76,10 +76,14 @@ func Start(ctx context.Context, c Config) (*Broker, error) {
 func (b *Broker) Addr() string { return b.addr }
 
 // KeepLess shortens the retention of the facts, once the topics are made.
-func (b *Broker) KeepLess(ctx context.Context, cl *kgo.Client, prefix string) error {
-	ms := strconv.FormatInt(factsKept.Milliseconds(), 10)
-	_, err := kadm.NewClient(cl).AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &ms}}, prefix+topic.Facts)
+func (b *Broker) KeepLess(ctx context.Context, prefix string) error {
+	adm, err := kadm.NewOptClient(kgo.SeedBrokers(b.addr))
 	if err != nil {
+		return fmt.Errorf("set retention: %w", err)
+	}
+	defer adm.Close()
+	ms := strconv.FormatInt(factsKept.Milliseconds(), 10)
+	if _, err := adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &ms}}, prefix+topic.Facts); err != nil {
 		return fmt.Errorf("set retention of %s: %w", prefix+topic.Facts, err)
 	}
 	return nil
