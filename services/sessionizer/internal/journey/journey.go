@@ -95,20 +95,39 @@ func (p *Partition) Apply(r Record) error {
 			return fmt.Errorf("partition %d: record %d: read control: %w", p.config.Partition, r.Offset, err)
 		}
 	}
-	p.next++
-	p.clock = max(p.clock, r.Time)
-	p.scratch = p.scratch[:0]
-	p.facts.record(r.Offset)
 	if len(r.Key) > 0 {
-		p.applyEvent(r.Offset, unsafe.String(unsafe.SliceData(r.Key), len(r.Key)), &p.event)
-	} else {
-		p.facts.verdict(facts.VerdictNone)
-		if end := p.control.GetEnd(); end != nil {
-			p.end(end.Project)
-		}
+		p.apply(r.Offset, r.Time, unsafe.String(unsafe.SliceData(r.Key), len(r.Key)), &p.event)
+		return nil
+	}
+	p.begin(r.Offset, r.Time)
+	p.facts.verdict(facts.VerdictNone)
+	if end := p.control.GetEnd(); end != nil {
+		p.end(end.Project)
 	}
 	p.fire()
 	return nil
+}
+
+// ApplyEvent is Apply for an event that is decoded already; person is the key that its record would have.
+func (p *Partition) ApplyEvent(offset, at int64, person string, e *touchpoint.Event) error {
+	if offset != p.next {
+		return fmt.Errorf("partition %d: record %d came where %d was due", p.config.Partition, offset, p.next)
+	}
+	p.apply(offset, at, person, e)
+	return nil
+}
+
+func (p *Partition) begin(offset, at int64) {
+	p.next++
+	p.clock = max(p.clock, at)
+	p.scratch = p.scratch[:0]
+	p.facts.record(offset)
+}
+
+func (p *Partition) apply(offset, at int64, person string, e *touchpoint.Event) {
+	p.begin(offset, at)
+	p.applyEvent(offset, person, e)
+	p.fire()
 }
 
 func (p *Partition) project(name string) *project {
