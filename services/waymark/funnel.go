@@ -36,7 +36,7 @@ func (f askFlags) client(std *stdio) (*ask.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &ask.Client{URL: c.ClickHouse.HTTP, User: c.ClickHouse.User, Password: c.ClickHouse.Password.Reveal()}, nil
+		return askConfigured(c), nil
 	}
 	return nil, usagef("which installation? --endpoints DIR/endpoints.json of a running \"waymark up\", or --config FILE")
 }

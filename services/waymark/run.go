@@ -96,7 +96,9 @@ func (h *host) build(ctx context.Context, name string, cfg *config.Config) (serv
 	k := kafkaConfig(cfg)
 	switch name {
 	case "collector":
-		return collector.New(collectorConfig(cfg, k, cfg.Projects), collector.Deps{Log: h.log, Registry: h.registry, Gatherer: h.registry, Rules: cfg.Rules})
+		return collector.New(collectorConfig(cfg, k, cfg.Projects), collector.Deps{
+			Log: h.log, Registry: h.registry, Gatherer: h.registry, Rules: cfg.Rules, Locate: locator(askConfigured(cfg)),
+		})
 	case "sessionizer":
 		return sessionizer.New(sessionizerConfig(cfg), sessionizer.Deps{Log: h.log, Registry: h.registry, Kafka: k, Rules: cfg.Rules})
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/waymark-analytics/waymark/pkg/kafka"
 	"github.com/waymark-analytics/waymark/services/collector"
 	"github.com/waymark-analytics/waymark/services/sessionizer"
+	"github.com/waymark-analytics/waymark/services/waymark/internal/ask"
 )
 
 // defaultProject is the project of an installation whose configuration names no web source.
@@ -37,7 +38,13 @@ func (in *installation) startServices(ctx context.Context) error {
 	cc := collectorConfig(in.config, in.kafka, projects)
 	cc.Listen = fmt.Sprintf("127.0.0.1:%d", in.ports.Collector)
 	cc.ImportKey, cc.AnyProject = in.Endpoints.ImportKey, true
-	events, err := collector.New(cc, collector.Deps{Log: in.log, Registry: in.registry, Gatherer: in.registry, Rules: in.config.Rules})
+	store := &ask.Client{URL: in.Endpoints.ClickHouseHTTP}
+	if in.external {
+		store = askConfigured(in.config)
+	}
+	events, err := collector.New(cc, collector.Deps{
+		Log: in.log, Registry: in.registry, Gatherer: in.registry, Rules: in.config.Rules, Locate: locator(store),
+	})
 	if err != nil {
 		return fmt.Errorf("collector: %w", err)
 	}
@@ -131,6 +138,10 @@ func sessionizerConfig(c *config.Config) sessionizer.Config {
 		out.Workers = sessionizer.DefaultConfig().Workers
 	}
 	return out
+}
+
+func askConfigured(c *config.Config) *ask.Client {
+	return &ask.Client{URL: c.ClickHouse.HTTP, User: c.ClickHouse.User, Password: c.ClickHouse.Password.Reveal()}
 }
 
 func kafkaConfig(c *config.Config) kafka.Config {
