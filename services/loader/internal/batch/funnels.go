@@ -1,0 +1,75 @@
+package batch
+
+import (
+	"github.com/ClickHouse/ch-go/proto"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/waymark-analytics/waymark/pkg/event"
+	"github.com/waymark-analytics/waymark/schemas/facts"
+)
+
+// funnelBlock is the columns of `funnel_defs`.
+type funnelBlock struct {
+	block
+	project, funnel, rules texts
+	scope                  lows
+	version                *proto.ColInt64
+	steps                  lowLists
+	optional               *proto.ColArr[bool]
+	fields                 *proto.ColArr[[]string]
+	values                 *proto.ColArr[[][]string]
+}
+
+func newFunnelBlock() *funnelBlock {
+	b := &funnelBlock{block: block{table: "funnel_defs"}}
+	b.project, b.funnel, b.scope, b.version = b.text("project"), b.text("funnel"), b.low("scope"), b.int64("version")
+	b.steps, b.optional = b.textList("steps"), add(&b.block, "optional", new(proto.ColBool).Array())
+	b.fields = add(&b.block, "fields", proto.NewArray(new(proto.ColStr).Array()))
+	b.values = add(&b.block, "values", proto.NewArray(proto.NewArray(new(proto.ColStr).Array())))
+	b.rules = b.text("rule_version")
+	return b
+}
+
+// append adds a definition; of several of one funnel the highest version counts.
+func (b *funnelBlock) append(d *facts.FunnelDef, version int64) {
+	b.project.Append(d.Project)
+	b.funnel.Append(d.Name)
+	b.scope.Append(d.Scope)
+	b.version.Append(version)
+	var steps []string
+	var optional []bool
+	var fields [][]string
+	var values [][][]string
+	for _, step := range d.Steps {
+		steps, optional = append(steps, step.Name), append(optional, step.Optional)
+		var names []string
+		var wanted [][]string
+		for _, term := range step.When {
+			names = append(names, term.Field)
+			var forms []string
+			for _, v := range term.Values {
+				forms = append(forms, comparableForm(v))
+			}
+			wanted = append(wanted, forms)
+		}
+		fields, values = append(fields, names), append(values, wanted)
+	}
+	b.steps.Append(steps)
+	b.optional.Append(optional)
+	b.fields.Append(fields)
+	b.values.Append(values)
+	b.rules.Append(d.RuleVersion)
+}
+
+// comparableForm is a JSON value as the views compare it: a letter for its type and its text, empty for null.
+func comparableForm(value string) string {
+	switch v := event.Scalar(jsontext.Value(value)).(type) {
+	case string:
+		return "s" + v
+	case int64, float64:
+		return "n" + value
+	case bool:
+		return "b" + value
+	}
+	return ""
+}

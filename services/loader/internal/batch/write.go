@@ -1,0 +1,269 @@
+package batch
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/waymark-analytics/waymark/pkg/chdb"
+	"github.com/waymark-analytics/waymark/schemas/deadletter"
+	"github.com/waymark-analytics/waymark/schemas/facts"
+	"github.com/waymark-analytics/waymark/schemas/touchpoint"
+)
+
+// A block is cut where it reaches either of these, so always at the same row of a batch: the server would cut a larger one
+// itself, and memory is to stay bounded.
+const (
+	maxBlockRows  = 200_000
+	maxBlockBytes = 64 << 20
+)
+
+// tables are the blocks of one batch.
+type tables struct {
+	events, late *eventBlock
+	moves        *moveBlock
+	sessions     *sessionBlock
+	entrants     *entrantBlock
+	watermarks   *watermarkBlock
+	refused      *refusedBlock
+	funnels      *funnelBlock
+	known        map[string]string // funnels as written last
+
+	event  touchpoint.Event
+	letter deadletter.Letter
+	hex    []byte
+}
+
+func newTables() *tables {
+	return &tables{
+		events: newEventBlock("events"), late: newEventBlock("events_too_late"), moves: newMoveBlock(), sessions: newSessionBlock(),
+		entrants: newEntrantBlock(), watermarks: newWatermarkBlock(), refused: newRefusedBlock(), funnels: newFunnelBlock(),
+		known: map[string]string{},
+	}
+}
+
+// all are the blocks in the order in which they are begun.
+func (t *tables) all() []*block {
+	return []*block{
+		&t.events.block, &t.late.block, &t.moves.block, &t.sessions.block, &t.entrants.block, &t.watermarks.block, &t.refused.block,
+	}
+}
+
+// writing is the state of one batch on its way into the tables.
+type writing struct {
+	l      *Lane
+	token  string
+	chunks map[string]int // how many blocks of a table were written
+	bytes  map[string]int // in the block of a table
+}
+
+// write brings a batch into all tables: the same rows in the same blocks with the same tokens, however often it is called.
+func (l *Lane) write(ctx context.Context, spans []*span, letters []*kgo.Record) error {
+	w := &writing{l: l, token: l.row.token(), chunks: map[string]int{}, bytes: map[string]int{}}
+	for _, b := range l.w.all() {
+		b.reset()
+	}
+	if err := w.defs(ctx, spans); err != nil {
+		return err
+	}
+	for _, s := range spans {
+		if err := w.facts(ctx, s); err != nil {
+			return err
+		}
+		if err := w.records(ctx, s); err != nil {
+			return err
+		}
+	}
+	for _, r := range letters {
+		l.w.letter.Reset()
+		if err := l.w.letter.UnmarshalVTUnsafe(r.Value); err != nil {
+			return &corrupt{fmt.Errorf("deadletter partition %d offset %d: no letter: %w", r.Partition, r.Offset, err)}
+		}
+		l.w.refused.append(&l.w.letter, r.Partition, r.Offset)
+		if err := w.cut(ctx, &l.w.refused.block, 0); err != nil {
+			return err
+		}
+	}
+	var group errgroup.Group
+	for _, b := range l.w.all() {
+		group.Go(func() error { return l.insert(ctx, b, w.tokenOf(b)) })
+	}
+	return group.Wait()
+}
+
+// facts adds the rows of a frame.
+func (w *writing) facts(ctx context.Context, s *span) error {
+	t := w.l.w
+	for _, p := range s.parts {
+		for _, row := range p.frame.Sessions {
+			t.sessions.append(row, s.partition, p.offset)
+			if err := w.cut(ctx, &t.sessions.block, 0); err != nil {
+				return err
+			}
+		}
+		for _, row := range p.frame.Entrants {
+			if int(row.Funnel) >= len(p.frame.Funnels) {
+				return &corrupt{fmt.Errorf("facts partition %d offset %d: an entrant of funnel %d of %d", s.partition, p.offset, row.Funnel, len(p.frame.Funnels))}
+			}
+			if err := t.entrants.append(p.frame.Funnels[row.Funnel], row, s.partition, p.offset); err != nil {
+				return &corrupt{fmt.Errorf("facts partition %d offset %d: %w", s.partition, p.offset, err)}
+			}
+			if err := w.cut(ctx, &t.entrants.block, 0); err != nil {
+				return err
+			}
+		}
+		for _, row := range p.frame.Moves {
+			t.moves.append(row, s.partition)
+			if err := w.cut(ctx, &t.moves.block, 0); err != nil {
+				return err
+			}
+		}
+		for _, row := range p.frame.Watermarks {
+			t.watermarks.append(row, s.partition, p.offset)
+		}
+	}
+	return nil
+}
+
+// records adds the events of a frame's range, each by its verdict.
+func (w *writing) records(ctx context.Context, s *span) error {
+	t, head := w.l.w, s.parts[0].frame
+	return w.l.source.records(ctx, s.partition, s.from, s.to, func(r *kgo.Record) error {
+		verdict := head.Verdicts[r.Offset-s.from]
+		into := t.events
+		t.hex = t.hex[:0]
+		switch {
+		case verdict == facts.VerdictTooLate:
+			into = t.late
+		case verdict >= facts.VerdictSession:
+			at := int(verdict-facts.VerdictSession) * facts.SessionIDBytes
+			if at+facts.SessionIDBytes > len(head.SessionIds) {
+				return &corrupt{fmt.Errorf("facts partition %d offset %d: a verdict about session %d of %d", s.partition, s.offset,
+					verdict-facts.VerdictSession, len(head.SessionIds)/facts.SessionIDBytes)}
+			}
+			t.hex = hex.AppendEncode(t.hex, head.SessionIds[at:at+facts.SessionIDBytes])
+		case verdict != facts.VerdictPassive:
+			return nil
+		}
+		if r.Key == nil {
+			return &corrupt{fmt.Errorf("touchpoints partition %d offset %d: a control record with the verdict of an event", r.Partition, r.Offset)}
+		}
+		e := &t.event
+		e.Reset()
+		if err := e.UnmarshalVTUnsafe(r.Value); err != nil {
+			return &corrupt{fmt.Errorf("touchpoints partition %d offset %d: no event: %w", r.Partition, r.Offset, err)}
+		}
+		into.append(e, t.hex, r.Partition, r.Offset)
+		return w.cut(ctx, &into.block, len(r.Value))
+	})
+}
+
+// defs writes the funnels that the frames refer to, where they differ from those written last. The newest one of a funnel
+// counts, so it may be written any number of times.
+func (w *writing) defs(ctx context.Context, spans []*span) error {
+	t := w.l.w
+	t.funnels.reset()
+	fresh := map[string]string{}
+	for _, s := range spans {
+		for _, p := range s.parts {
+			for _, d := range p.frame.Funnels {
+				key := d.Project + "\x00" + d.Scope + "\x00" + d.Name
+				text, err := d.MarshalVT()
+				if err != nil {
+					return &corrupt{fmt.Errorf("facts partition %d offset %d: %w", s.partition, p.offset, err)}
+				}
+				if t.known[key] == string(text) || fresh[key] == string(text) {
+					continue
+				}
+				t.funnels.append(d, s.clock)
+				fresh[key] = string(text)
+			}
+		}
+	}
+	if err := w.l.insert(ctx, &t.funnels.block, ""); err != nil {
+		return err
+	}
+	for key, text := range fresh {
+		t.known[key] = text
+	}
+	return nil
+}
+
+func (w *writing) tokenOf(b *block) string {
+	if n := w.chunks[b.table]; n > 0 {
+		return fmt.Sprintf("%s:%d", w.token, n)
+	}
+	return w.token
+}
+
+// cut writes a block that is full, so that the next rows go to another.
+func (w *writing) cut(ctx context.Context, b *block, bytes int) error {
+	w.bytes[b.table] += bytes
+	if b.rows() < maxBlockRows && w.bytes[b.table] < maxBlockBytes {
+		return nil
+	}
+	if err := w.l.insert(ctx, b, w.tokenOf(b)); err != nil {
+		return err
+	}
+	w.chunks[b.table]++
+	w.bytes[b.table] = 0
+	b.reset()
+	return nil
+}
+
+// insert writes one block, and waits for as long as the server is to blame.
+func (l *Lane) insert(ctx context.Context, b *block, token string) error {
+	if b.rows() == 0 {
+		return nil
+	}
+	if err := l.hook("before " + b.table); err != nil {
+		return err
+	}
+	err := l.try(ctx, b.table, func() error {
+		return l.d.Store.Insert(ctx, chdb.Insert{Table: b.table, Token: token, Input: b.input})
+	})
+	if err != nil {
+		return err
+	}
+	l.d.Metrics.rows(b.table, b.rows())
+	return l.hook("after " + b.table)
+}
+
+// try does something with the server until it works or waiting cannot help. It logs the first failure and the recovery.
+func (l *Lane) try(ctx context.Context, table string, do func() error) error {
+	pause := 50 * time.Millisecond
+	began := time.Now()
+	for attempt := 0; ; attempt++ {
+		err := do()
+		if err == nil {
+			if attempt > 0 {
+				l.d.Log.Info("clickhouse takes rows again", zap.String("table", table), zap.Duration("took", time.Since(began)))
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if class := chdb.ClassOf(err); class != chdb.Retryable {
+			return err
+		}
+		l.d.Metrics.retry(table)
+		if attempt == 0 {
+			l.d.Log.Warn("waiting for clickhouse", zap.String("table", table), zap.Error(err))
+		}
+		if time.Since(began) > 10*time.Second {
+			l.note(ctx, err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, 5*time.Second)
+	}
+}
