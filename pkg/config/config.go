@@ -101,7 +101,12 @@ type Sessionizer struct {
 
 // Loader is what the operator says to the loader.
 type Loader struct {
-	FlushEvery time.Duration
+	Lanes        int
+	Generation   int
+	FlushEvery   time.Duration
+	IdleEvery    time.Duration
+	MaxRows      int
+	StandbyAfter time.Duration
 }
 
 // Metrics is where metrics and the state of the process are served.

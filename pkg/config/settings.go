@@ -34,6 +34,9 @@ func defaults() *Config {
 			Static: true, CommitEvery: 200 * time.Millisecond, CommitRecords: 50_000, CheckpointEvery: time.Minute,
 			CheckpointBytes: 20 << 20, SessionTimeout: 10 * time.Second, TransactionTimeout: 30 * time.Second,
 		},
+		Loader: Loader{
+			Lanes: 1, Generation: 1, FlushEvery: 500 * time.Millisecond, IdleEvery: time.Second, MaxRows: 100_000, StandbyAfter: 2 * time.Second,
+		},
 		Metrics: Metrics{Listen: "127.0.0.1:9180"},
 		Log:     Log{Level: "info", Format: "json"},
 	}
@@ -71,6 +74,12 @@ func (c *Config) settings() []setting {
 		integer("sessionizer.checkpoint_bytes", &c.Sessionizer.CheckpointBytes, 1<<16, 1<<30),
 		duration("sessionizer.session_timeout", &c.Sessionizer.SessionTimeout, time.Second),
 		duration("sessionizer.transaction_timeout", &c.Sessionizer.TransactionTimeout, 2*time.Second),
+		integer("loader.lanes", &c.Loader.Lanes, 1, 4096),
+		integer("loader.generation", &c.Loader.Generation, 0, 1<<30),
+		duration("loader.flush_every", &c.Loader.FlushEvery, 10*time.Millisecond),
+		duration("loader.idle_every", &c.Loader.IdleEvery, 10*time.Millisecond),
+		integer("loader.max_rows", &c.Loader.MaxRows, 1, 10_000_000),
+		duration("loader.standby_after", &c.Loader.StandbyAfter, 100*time.Millisecond),
 		text("metrics.listen", &c.Metrics.Listen, address),
 		text("log.level", &c.Log.Level, oneOf("debug", "info", "warn", "error")),
 		text("log.format", &c.Log.Format, oneOf("console", "json")),
@@ -185,10 +194,7 @@ func shortDuration(d time.Duration) string {
 
 func address(s string) error {
 	_, port, err := net.SplitHostPort(s)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port)
-	}
-	if err != nil {
+	if n, bad := strconv.Atoi(port); err != nil || bad != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("expected host:port, got %q", s)
 	}
 	return nil
