@@ -22,6 +22,11 @@ const stuck = 20 * time.Second
 func (s *session) commit() error {
 	began := time.Now()
 	s.committed = began
+	if s.joining() {
+		// The end of a transaction would wait for the join, and the join, on other members, for longer than that may take.
+		// What is applied stays, and goes out if its partition stays too.
+		return nil
+	}
 	var out []*partition
 	for _, p := range s.partitions {
 		if p.uncut > 0 {
@@ -213,6 +218,10 @@ func (s *session) end(try kgo.TransactionEndTry, out []*partition) (committed bo
 func (s *session) verify(out []*partition) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.config.TransactionTimeout)
 	defer cancel()
+	// If the abort was not confirmed either, the client ends the transaction by taking a new epoch.
+	if _, _, err := s.group.Client().ProducerID(ctx); err != nil {
+		return fmt.Errorf("renew producer: %w", err)
+	}
 	for _, p := range out {
 		last, end, err := s.logs.lastFrame(ctx, s.facts, p.number)
 		if err != nil {

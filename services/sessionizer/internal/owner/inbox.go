@@ -17,6 +17,7 @@ type inbox struct {
 		last        uint64
 		wake        context.CancelFunc // ends the poll that waits
 		woken       bool               // and the next one, if none does
+		joining     bool               // between two memberships: no commit can go through
 	}
 }
 
@@ -92,10 +93,12 @@ func (s *session) onFetched(_ context.Context, cl *kgo.Client, resp *kmsg.Offset
 	return nil
 }
 
-// onRevoked is called when partitions go, between two cycles: polls and this callback exclude each other.
+// onRevoked is called at the end of every membership, with the partitions that go, if any: between two cycles, because polls
+// and this callback exclude each other.
 func (s *session) onRevoked(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.mu.joining = true
 	for _, partitions := range lost {
 		for _, p := range partitions {
 			s.revoke(p)
@@ -109,11 +112,19 @@ func (s *session) onAssigned(_ context.Context, cl *kgo.Client, _ map[string][]i
 	has := cl.CommittedOffsets()[s.touchpoints]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.mu.joining = false
 	for p := range s.mu.generations {
 		if _, ok := has[p]; !ok {
 			s.revoke(p)
 		}
 	}
+}
+
+// joining says whether the group is between two memberships. While polls block the rebalance that does not begin.
+func (s *session) joining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.joining
 }
 
 // revoke. REQUIRES: mu.

@@ -220,6 +220,28 @@ func (l *logs) forget() {
 	clear(l.mu.leaders)
 }
 
+// abortLeftover ends the transaction that a process under the same transactional id may have left open.
+func (l *logs) abortLeftover(ctx context.Context, id string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for {
+		req := kmsg.NewPtrInitProducerIDRequest()
+		req.TransactionalID = &id
+		req.TransactionTimeoutMillis = int32(timeout.Milliseconds())
+		req.ProducerID, req.ProducerEpoch = -1, -1
+		resp, err := req.RequestWith(ctx, l.cl)
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+		if known, ok := errors.AsType[*kerr.Error](err); !ok || !known.Retriable {
+			return err
+		}
+		if err := sleep(ctx, retryWait); err != nil {
+			return err
+		}
+	}
+}
+
 // lastFrame reads the last committed frame of a partition of facts and the offset behind everything in it.
 func (l *logs) lastFrame(ctx context.Context, name string, partition int32) (position, int64, error) {
 	start, end, err := l.bounds(ctx, name, partition)

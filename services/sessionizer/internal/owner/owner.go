@@ -128,7 +128,8 @@ func (o *Owner) Start(ctx context.Context) error {
 	o.mu.started = true
 	stopping, stop := context.WithCancel(ctx)
 	alive, kill := context.WithCancel(context.WithoutCancel(ctx))
-	o.stop, o.kill = stop, kill
+	o.stop = stop
+	o.kill = func() { kill(); stop() } // in this order: nothing is finished
 	var running sync.WaitGroup
 	for _, w := range o.workers {
 		running.Go(func() { w.run(stopping, alive) })

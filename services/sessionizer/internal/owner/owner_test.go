@@ -214,7 +214,7 @@ func TestOtherFactsThanCommittedStopThePartition(t *testing.T) {
 	b := onFake(t, 2)
 	c := b.config("a")
 	c.CheckpointEvery = time.Hour
-	b.feed(300)
+	b.feed(1000)
 	o := b.start(c)
 	b.drained()
 	o.kill()

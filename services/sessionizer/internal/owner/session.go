@@ -70,6 +70,12 @@ func newSession(ctx context.Context, w *worker) (*session, error) {
 		return nil, fmt.Errorf("restore client: %w", err)
 	}
 	s.logs = newLogs(reader)
+	// Before the group is joined: with a transaction left open under this id the committed offsets could not be read.
+	if err := s.logs.abortLeftover(s.ctx, name, c.TransactionTimeout); err != nil {
+		s.appender.Close()
+		reader.Close()
+		return nil, fmt.Errorf("abort what an earlier process left: %w", err)
+	}
 	opts := append(c.Kafka.Opts("sessionizer", s.log),
 		kgo.WithContext(s.ctx),
 		kgo.TransactionalID(name),
@@ -158,11 +164,17 @@ func (s *session) cycle(stopping context.Context) error {
 			return err
 		}
 	}
-	if err := s.checkpointNext(); err != nil {
-		return err
+	joining := s.joining()
+	if !joining {
+		if err := s.checkpointNext(); err != nil {
+			return err
+		}
 	}
 	s.observe()
 	s.group.AllowRebalance()
+	if joining {
+		s.rest(stopping, pollPause)
+	}
 	return nil
 }
 
@@ -422,15 +434,26 @@ func (s *session) observe() {
 
 // finish commits what was applied and writes checkpoints. REQUIRES: stopping.
 func (s *session) finish() error {
-	// With this poll rebalances are blocked again; it comes back at once.
-	s.wake()
-	fetches := s.poll(time.Millisecond)
-	setBack, err := s.settle()
-	if err != nil {
-		return err
-	}
-	if _, err := s.take(fetches, setBack); err != nil {
-		return err
+	for began := time.Now(); ; {
+		s.wake() // the poll comes back at once; it blocks rebalances again
+		fetches := s.poll(time.Millisecond)
+		setBack, err := s.settle()
+		if err != nil {
+			return err
+		}
+		if _, err := s.take(fetches, setBack); err != nil {
+			return err
+		}
+		if !s.joining() {
+			break
+		}
+		if time.Since(began) > s.config.EndTimeout {
+			return nil
+		}
+		s.group.AllowRebalance()
+		if err := sleep(s.ctx, pollPause); err != nil {
+			return err
+		}
 	}
 	if s.applied > 0 || s.unsent() {
 		if err := s.commit(); err != nil {
