@@ -87,7 +87,8 @@ CREATE TABLE IF NOT EXISTS waymark_store.events
     commerce String,
     context String,
     _partition UInt16,
-    _offset Int64
+    _offset Int64,
+    INDEX offsets _offset TYPE minmax GRANULARITY 4
 )
 ENGINE = MergeTree
 PARTITION BY if(occurred_at >= toDateTime64('2015-01-01 00:00:00', 3, 'UTC') AND occurred_at < toDateTime64('2050-01-01 00:00:00', 3, 'UTC'), toYYYYMM(occurred_at), 0)

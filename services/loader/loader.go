@@ -35,13 +35,15 @@ type Config struct {
 	IdleEvery    time.Duration // between rows of the ledger while nothing but ticks comes
 	MaxRows      int           // of a batch
 	StandbyAfter time.Duration // without a sign of another loader
+	// Window is the number of batches for which every table surely remembers the tokens of its inserts: half of its setting.
+	Window int
 }
 
 // DefaultConfig is one lane.
 func DefaultConfig() Config {
 	return Config{
 		Kafka: kafka.DefaultConfig(), ClickHouse: chdb.DefaultConfig(), Lanes: 1, Generation: 1,
-		FlushEvery: 500 * time.Millisecond, IdleEvery: time.Second, MaxRows: 100_000, StandbyAfter: 2 * time.Second,
+		FlushEvery: 500 * time.Millisecond, IdleEvery: time.Second, MaxRows: 100_000, StandbyAfter: 2 * time.Second, Window: 50_000,
 	}
 }
 
@@ -59,8 +61,8 @@ func (c Config) Validate() error {
 	if c.FlushEvery <= 0 || c.IdleEvery <= 0 || c.StandbyAfter <= 0 {
 		problems = append(problems, errors.New("loader: intervals must be positive"))
 	}
-	if c.MaxRows < 1 || c.Generation < 0 {
-		problems = append(problems, errors.New("loader: max_rows must be positive, generation not negative"))
+	if c.MaxRows < 1 || c.Generation < 0 || c.Window < 0 {
+		problems = append(problems, errors.New("loader: max_rows must be positive, generation and window not negative"))
 	}
 	return errors.Join(problems...)
 }
@@ -127,7 +129,7 @@ func (s *Service) Start(ctx context.Context) error {
 		lane := batch.New(batch.Config{
 			Kafka: s.c.Kafka, Lane: number, Partitions: deal(facts, number, s.c.Lanes), DeadPartitions: deal(dead, number, s.c.Lanes),
 			Loader: uuid.NewString(), Generation: uint32(s.c.Generation), FlushEvery: s.c.FlushEvery, IdleEvery: s.c.IdleEvery,
-			MaxRows: s.c.MaxRows, StandbyAfter: s.c.StandbyAfter,
+			MaxRows: s.c.MaxRows, StandbyAfter: s.c.StandbyAfter, Window: s.c.Window,
 		}, batch.Deps{Log: s.d.Log, Store: db, Metrics: s.metrics, Hook: s.d.Hook})
 		s.running.Go(func() {
 			if err := lane.Run(running, s.stop); err != nil {

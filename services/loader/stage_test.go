@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/waymark-analytics/waymark/pkg/chdb"
 	"github.com/waymark-analytics/waymark/pkg/chdb/chdbtest"
+	"github.com/waymark-analytics/waymark/pkg/chengine"
 	"github.com/waymark-analytics/waymark/pkg/event"
 	"github.com/waymark-analytics/waymark/pkg/kafka"
 	"github.com/waymark-analytics/waymark/pkg/kafka/kafkatest"
@@ -32,13 +34,14 @@ const start0 = 1767225600000 // 2026-01-01
 
 // stage is a broker, an engine, and the part of a sessionizer, played by the test.
 type stage struct {
-	t     *testing.T
-	kafka kafka.Config
-	db    *chdb.DB
-	c     loader.Config
-	cl    *kgo.Client
-	logs  []*log // one a partition
-	dead  int64
+	t      *testing.T
+	kafka  kafka.Config
+	db     *chdb.DB
+	engine *chengine.Engine
+	c      loader.Config
+	cl     *kgo.Client
+	logs   []*log // one a partition
+	dead   int64
 }
 
 // log is a partition: its records and how far frames go.
@@ -55,7 +58,7 @@ func newStage(t *testing.T, partitions int) *stage {
 	c := loader.DefaultConfig()
 	c.Kafka, c.ClickHouse = k, chdbtest.Config(e)
 	c.FlushEvery, c.IdleEvery, c.StandbyAfter = 20*time.Millisecond, 50*time.Millisecond, 500*time.Millisecond
-	s := &stage{t: t, kafka: k, db: db, c: c, cl: kafkatest.Client(t, k)}
+	s := &stage{t: t, kafka: k, db: db, engine: e, c: c, cl: kafkatest.Client(t, k)}
 	t.Cleanup(s.cl.Close)
 	for p := range partitions {
 		s.logs = append(s.logs, &log{frame: &facts.Frame{Partition: uint32(p)}})
@@ -122,6 +125,22 @@ func (s *stage) cut(partition int, clock int64, n int) {
 		s.produce(topic.Facts, partition, nil, value)
 	}
 	l.framed, l.verdicts, l.sessions, l.frame = l.next, nil, nil, &facts.Frame{Partition: uint32(partition)}
+}
+
+// trim deletes what a partition holds.
+func (s *stage) trim(name string, partition int32) {
+	s.t.Helper()
+	adm := kadm.NewClient(s.cl)
+	ends, err := adm.ListEndOffsets(s.t.Context(), s.kafka.Topic(name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	at := kadm.Offsets{}
+	end, _ := ends.Lookup(s.kafka.Topic(name), partition)
+	at.AddOffset(s.kafka.Topic(name), partition, end.Offset, -1)
+	if _, err := adm.DeleteRecords(s.t.Context(), at); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func share[T any](all []T, part, n int) []T {

@@ -17,6 +17,7 @@ import (
 type Store interface {
 	Insert(ctx context.Context, in chdb.Insert) error
 	Select(ctx context.Context, into any, sql string, args ...any) error
+	Exec(ctx context.Context, sql string, args ...any) error
 }
 
 // Config describes one lane.
@@ -31,6 +32,7 @@ type Config struct {
 	IdleEvery      time.Duration // between rows of the ledger while nothing but ticks comes
 	MaxRows        int           // of a batch; a single frame may have more
 	StandbyAfter   time.Duration // without a row of another loader the lane is free
+	Window         int           // batches, of all lanes, for which every table remembers tokens
 }
 
 // Deps is what a lane is given.
@@ -49,6 +51,7 @@ type Lane struct {
 	w *tables
 
 	cause string // as last written
+	short uint64 // the batch of which rows were found missing
 
 	// From here on: since the ledger was read last.
 	source  *source
@@ -156,7 +159,7 @@ func (l *Lane) load(ctx context.Context, stop <-chan struct{}) error {
 		if err != nil {
 			return fmt.Errorf("repeat batch %d: %w", l.row.Seq, err)
 		}
-		if err := l.write(ctx, spans, letters); err != nil {
+		if err := l.repeat(ctx, spans, letters); err != nil {
 			return fmt.Errorf("repeat batch %d: %w", l.row.Seq, err)
 		}
 		l.d.Log.Info("repeated the last batch", zap.Int("lane", l.c.Lane), zap.Uint64("seq", l.row.Seq))
@@ -175,7 +178,7 @@ func (l *Lane) load(ctx context.Context, stop <-chan struct{}) error {
 		if err := l.hook("claimed"); err != nil {
 			return err
 		}
-		if err := l.write(ctx, spans, letters); err != nil {
+		if err := l.write(ctx, spans, letters, nil); err != nil {
 			return fmt.Errorf("batch %d: %w", l.row.Seq, err)
 		}
 		l.d.Metrics.batch(l.row, time.Since(began))

@@ -58,13 +58,18 @@ func (t *tables) all() []*block {
 type writing struct {
 	l      *Lane
 	token  string
+	have   *there
 	chunks map[string]int // how many blocks of a table were written
 	bytes  map[string]int // in the block of a table
 }
 
-// write brings a batch into all tables: the same rows in the same blocks with the same tokens, however often it is called.
-func (l *Lane) write(ctx context.Context, spans []*span, letters []*kgo.Record) error {
-	w := &writing{l: l, token: l.row.token(), chunks: map[string]int{}, bytes: map[string]int{}}
+// write brings a batch into all tables: the same rows in the same blocks with the same tokens, however often it is called. If
+// have is given, only the rows that are not there go out, with a token never used before.
+func (l *Lane) write(ctx context.Context, spans []*span, letters []*kgo.Record, have *there) error {
+	w := &writing{l: l, token: l.row.token(), have: have, chunks: map[string]int{}, bytes: map[string]int{}}
+	if have != nil {
+		w.token = fmt.Sprintf("%s:rest:%s:%d", w.token, l.c.Loader, time.Now().UnixNano())
+	}
 	for _, b := range l.w.all() {
 		b.reset()
 	}
@@ -80,6 +85,9 @@ func (l *Lane) write(ctx context.Context, spans []*span, letters []*kgo.Record) 
 		}
 	}
 	for _, r := range letters {
+		if have != nil && have.refused[place{r.Partition, r.Offset}] {
+			continue
+		}
 		l.w.letter.Reset()
 		if err := l.w.letter.UnmarshalVTUnsafe(r.Value); err != nil {
 			return &corrupt{fmt.Errorf("deadletter partition %d offset %d: no letter: %w", r.Partition, r.Offset, err)}
@@ -101,6 +109,9 @@ func (w *writing) facts(ctx context.Context, s *span) error {
 	t := w.l.w
 	for _, p := range s.parts {
 		for _, row := range p.frame.Sessions {
+			if !w.have.session(row) {
+				continue
+			}
 			t.sessions.append(row, s.partition, p.offset)
 			if err := w.cut(ctx, &t.sessions.block, 0); err != nil {
 				return err
@@ -109,6 +120,9 @@ func (w *writing) facts(ctx context.Context, s *span) error {
 		for _, row := range p.frame.Entrants {
 			if int(row.Funnel) >= len(p.frame.Funnels) {
 				return &corrupt{fmt.Errorf("facts partition %d offset %d: an entrant of funnel %d of %d", s.partition, p.offset, row.Funnel, len(p.frame.Funnels))}
+			}
+			if !w.have.entrant(p.frame.Funnels[row.Funnel], row) {
+				continue
 			}
 			if err := t.entrants.append(p.frame.Funnels[row.Funnel], row, s.partition, p.offset); err != nil {
 				return &corrupt{fmt.Errorf("facts partition %d offset %d: %w", s.partition, p.offset, err)}
@@ -148,6 +162,9 @@ func (w *writing) records(ctx context.Context, s *span) error {
 			}
 			t.hex = hex.AppendEncode(t.hex, head.SessionIds[at:at+facts.SessionIDBytes])
 		case verdict != facts.VerdictPassive:
+			return nil
+		}
+		if w.have != nil && (w.have.events[place{r.Partition, r.Offset}] || w.have.late[place{r.Partition, r.Offset}]) {
 			return nil
 		}
 		if r.Key == nil {
