@@ -72,7 +72,10 @@ func TestImportRefusesEventsAlone(t *testing.T) {
 		good(func(e *touchpoint.Event) { e.OccurredAt = 253402300800000 }),
 		good(func(e *touchpoint.Event) { e.Properties = []byte(strings.Repeat(" ", 33<<10)) }),
 		good(func(e *touchpoint.Event) { e.Properties = []byte(`{"a":1,"a":2}`) }),
-		good(func(e *touchpoint.Event) { e.MessageId, e.UserId, e.AnonymousId = "clamped", "0", "a"; e.OccurredAt = 10 }),
+		good(func(e *touchpoint.Event) {
+			e.MessageId, e.UserId, e.AnonymousId = "clamped", "0", "a"
+			e.OccurredAt = 10
+		}),
 	)
 	got := r.do(http.MethodPost, "/v1/import/events", body, "Key", importKey)
 	const want = `{"accepted":2,"refused":[{"index":1,"reason":"schema"},{"index":2,"reason":"schema"},{"index":3,"reason":"no_identity"},` +
@@ -155,5 +158,21 @@ func TestImportAnswersWhatItCannotRead(t *testing.T) {
 		if got := r.do(http.MethodPost, c.path, c.body, "Key", c.key); got.status != c.want {
 			t.Errorf("POST %s %.20q: %d %s, want %d", c.path, c.body, got.status, got.body, c.want)
 		}
+	}
+}
+
+func TestImportTellsOffsetsAndVocabulary(t *testing.T) {
+	r := start(t, 1, anyProject)
+	body := delimited(t, &touchpoint.Event{Project: "p", MessageId: "1", UserId: "u"}, &touchpoint.Event{Project: "p", MessageId: "2", UserId: "u"})
+	got := r.do(http.MethodPost, "/v1/import/events?offsets=1", body, "Key", importKey)
+	if got.status != 200 || got.body != `{"accepted":2,"refused":[],"offsets":{"0":2}}` {
+		t.Errorf("events: %d %s", got.status, got.body)
+	}
+	got = r.do(http.MethodGet, "/v1/import/vocabulary?project=p", "", "Key", importKey)
+	if got.status != 200 || !strings.Contains(got.body, `"product_viewed":"view"`) || !strings.Contains(got.body, `"lateness":86400000`) {
+		t.Errorf("vocabulary: %d %s", got.status, got.body)
+	}
+	if got := r.do(http.MethodGet, "/v1/import/vocabulary?project=p", "", "Key", webKey); got.status != 401 {
+		t.Errorf("a web key is answered %d, want 401", got.status)
 	}
 }

@@ -172,7 +172,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(path, "/v1/receipts/"):
 		a.endpoint(w, r, "receipts", http.MethodGet, false, func() *answer { return a.receipt(r) })
 	case path == "/v1/import/events":
-		a.endpoint(w, r, "import", http.MethodPost, false, func() *answer { return a.importer(r, w, a.importEvents) })
+		a.endpoint(w, r, "import", http.MethodPost, false, func() *answer {
+			offsets := r.URL.Query().Get("offsets") == "1"
+			return a.importer(r, w, func(w *worker, body []byte) *answer { return a.importEvents(w, body, offsets) })
+		})
+	case path == "/v1/import/vocabulary":
+		a.endpoint(w, r, "import", http.MethodGet, false, func() *answer { return a.vocabulary(r) })
 	case path == "/v1/import/rejects":
 		a.endpoint(w, r, "import", http.MethodPost, false, func() *answer { return a.importer(r, w, a.importRejects) })
 	case path == "/v1/import/end":

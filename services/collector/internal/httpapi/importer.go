@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/binary"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -62,8 +63,9 @@ func badList(index int, what string) *answer {
 	return refuse(http.StatusBadRequest, "message "+strconv.Itoa(index)+" of the list: "+what)
 }
 
-// importEvents takes events that are normalised already. They are written in the order given.
-func (a *API) importEvents(w *worker, body []byte) *answer {
+// importEvents takes events that are normalised already. They are written in the order given. The answer tells where they are
+// in the log if offsets are asked for.
+func (a *API) importEvents(w *worker, body []byte, offsets bool) *answer {
 	batch := a.deps.Intake.Begin()
 	defer func() {
 		if batch != nil {
@@ -119,7 +121,7 @@ func (a *API) importEvents(w *worker, body []byte) *answer {
 			return w.pressure(err)
 		}
 	}
-	_, err := batch.Commit()
+	ends, err := batch.Commit()
 	batch = nil
 	if err != nil {
 		return w.pressure(err)
@@ -127,8 +129,11 @@ func (a *API) importEvents(w *worker, body []byte) *answer {
 	w.count()
 	out := append([]byte(`{"accepted":`), strconv.Itoa(w.accepted)...)
 	out = append(out, `,"refused":[`...)
-	out = append(out, refused[:max(len(refused)-1, 0)]...)
-	return &answer{body: append(out, "]}"...)}
+	out = append(append(out, refused[:max(len(refused)-1, 0)]...), ']')
+	if offsets {
+		out = appendOffsets(append(out, ','), ends)
+	}
+	return &answer{body: append(out, '}')}
 }
 
 func valid(text string) string {
@@ -281,9 +286,14 @@ func (a *API) importEnd(w *worker, body []byte) *answer {
 	if err != nil {
 		return w.pressure(err)
 	}
-	out := []byte(`{"offsets":{`)
-	for partition := range int32(len(ends)) {
-		if partition > 0 {
+	return &answer{body: append(appendOffsets([]byte{'{'}, ends), '}')}
+}
+
+// appendOffsets writes for each partition the offset behind what was written there.
+func appendOffsets(out []byte, ends map[int32]int64) []byte {
+	out = append(out, `"offsets":{`...)
+	for i, partition := range slices.Sorted(maps.Keys(ends)) {
+		if i > 0 {
 			out = append(out, ',')
 		}
 		out = append(out, '"')
@@ -291,5 +301,32 @@ func (a *API) importEnd(w *worker, body []byte) *answer {
 		out = append(out, `":`...)
 		out = strconv.AppendInt(out, ends[partition], 10)
 	}
-	return &answer{body: append(out, "}}"...)}
+	return append(out, '}')
+}
+
+// vocabulary tells the importer what it needs of a project's rules: the steps of event names, in their plain form, and how
+// late an event may be, in ms.
+func (a *API) vocabulary(r *http.Request) *answer {
+	if user, _, _ := r.BasicAuth(); !a.isImportKey(user) {
+		return refuse(http.StatusUnauthorized, "the import key is wrong or missing: give it as the user of Basic authorization")
+	}
+	project := r.URL.Query().Get("project")
+	if project == "" || !a.cfg.AnyProject && !a.projects[project] {
+		return refuse(http.StatusForbidden, "project "+strconv.Quote(project)+" is not known: add it to projects in the configuration")
+	}
+	rules := a.deps.Rules(project)
+	told := struct {
+		Steps    map[string]string `json:"steps"`
+		Lateness int64             `json:"lateness"`
+	}{map[string]string{}, rules.Lateness.Milliseconds()}
+	for _, names := range rules.Vocabulary {
+		for _, name := range names {
+			told.Steps[event.Plain(name)] = rules.Step(name)
+		}
+	}
+	body, err := json.Marshal(&told, json.Deterministic(true))
+	if err != nil {
+		return refuse(http.StatusInternalServerError, "vocabulary of project "+strconv.Quote(project)+": "+err.Error())
+	}
+	return &answer{body: body}
 }

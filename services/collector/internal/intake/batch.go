@@ -152,8 +152,8 @@ func (b *Batch) Drop() {
 	}
 }
 
-// Commit writes the batch and waits for its acknowledgements. The batch is not to be used afterwards. Where end markers are
-// in it, ends tells for each partition the offset behind the last of them.
+// Commit writes the batch and waits for its acknowledgements. The batch is not to be used afterwards. ends tells for each
+// partition of the touchpoints that it wrote to the offset behind its last record there.
 func (b *Batch) Commit() (ends map[int32]int64, err error) {
 	if len(b.marks) == 0 {
 		b.Drop()
@@ -180,7 +180,6 @@ func (b *Batch) Commit() (ends map[int32]int64, err error) {
 		}
 	}
 	marks, arena := b.marks, b.arena // b is gone with the last acknowledgement
-	var markers []*kgo.Record
 	for i := range records {
 		r, m := &records[i], marks[i]
 		r.Topic, r.Partition, r.Value = l.touchpoints, m.partition, arena[m.value:m.to:m.to]
@@ -189,8 +188,6 @@ func (b *Batch) Commit() (ends map[int32]int64, err error) {
 		}
 		if m.keyed {
 			r.Key = arena[m.from:m.value:m.value]
-		} else {
-			markers = append(markers, r)
 		}
 	}
 	for i := range records {
@@ -211,11 +208,11 @@ func (b *Batch) Commit() (ends map[int32]int64, err error) {
 	}
 	l.metrics.acked.Add(float64(count))
 	l.metrics.took.Observe(time.Since(began).Seconds())
-	for _, r := range markers {
-		if ends == nil {
-			ends = make(map[int32]int64, l.Partitions())
+	ends = make(map[int32]int64, min(count, l.Partitions()))
+	for i := range records {
+		if r := &records[i]; !marks[i].dead {
+			ends[r.Partition] = max(ends[r.Partition], r.Offset+1)
 		}
-		ends[r.Partition] = max(ends[r.Partition], r.Offset+1)
 	}
 	return ends, nil
 }
