@@ -18,8 +18,10 @@ import (
 type Client struct {
 	URL            string
 	User, Password string // empty: none is sent
-	HTTP           *http.Client
 }
+
+// No connection stays open after its answer: it would delay the stop of the embedded engine.
+var client = &http.Client{Timeout: 90 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}}
 
 // ErrRefused is a question that the server answered with an error of its own.
 var ErrRefused = errors.New("clickhouse refuses the query")
@@ -32,18 +34,12 @@ func Rows[T any](ctx context.Context, c *Client, query string, params map[string
 	for name, value := range params {
 		values.Set("param_"+name, escape.Replace(value))
 	}
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL+"/?"+values.Encode(), strings.NewReader(query))
 	if err != nil {
 		return nil, fmt.Errorf("ask clickhouse: %w", err)
 	}
 	if c.User != "" {
 		req.SetBasicAuth(c.User, c.Password)
-	}
-	client := c.HTTP
-	if client == nil {
-		client = http.DefaultClient
 	}
 	resp, err := client.Do(req)
 	if err != nil {

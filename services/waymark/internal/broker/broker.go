@@ -44,6 +44,9 @@ type Broker struct {
 
 // Start opens the data and answers from now on. ctx bounds the life of the cleaning, not of the broker.
 func Start(ctx context.Context, c Config) (*Broker, error) {
+	if err := dropTorn(c.Dir); err != nil {
+		return nil, fmt.Errorf("start embedded broker in %s: %w", c.Dir, err)
+	}
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1),
 		kfake.Ports(c.Port),
@@ -66,8 +69,12 @@ func Start(ctx context.Context, c Config) (*Broker, error) {
 		cluster.Close()
 		return nil, errors.New("start embedded broker: it has no address")
 	}
-	ctx, stop := context.WithCancel(ctx)
-	b := &Broker{cluster: cluster, addr: addrs[0], log: c.Log, stop: stop}
+	b := &Broker{cluster: cluster, addr: addrs[0], log: c.Log}
+	if err := b.abortOpen(ctx, c.Dir); err != nil {
+		cluster.Close()
+		return nil, fmt.Errorf("start embedded broker in %s: %w", c.Dir, err)
+	}
+	ctx, b.stop = context.WithCancel(ctx)
 	b.cleaner.Go(func() { b.clean(ctx) })
 	return b, nil
 }

@@ -85,8 +85,7 @@ func second(_ int, err error) error { return err }
 
 // reason is the cause alone, without the operation and the path that a message has named already.
 func reason(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Err
 	}
 	return err

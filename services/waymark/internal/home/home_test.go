@@ -79,11 +79,11 @@ func TestDamagedStateIsNotReplaced(t *testing.T) {
 
 func TestPorts(t *testing.T) {
 	h := open(t, t.TempDir())
-	any1, err := h.Choose(0)
+	any1, err := h.Choose(t.Context(), 0)
 	if err != nil || any1.Collector == any1.Kafka {
 		t.Fatalf("free ports: %+v, %v", any1, err)
 	}
-	own, err := h.Choose(-1)
+	own, err := h.Choose(t.Context(), -1)
 	if err != nil || own.Metrics != own.Collector+5 || h.PortBase != own.Collector {
 		t.Fatalf("own ports: %+v, %v", own, err)
 	}
@@ -93,10 +93,10 @@ func TestPorts(t *testing.T) {
 	}
 	defer taken.Close()
 	port := taken.Addr().(*net.TCPAddr).Port
-	if _, err := h.Choose(port - 3); err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "is taken") {
+	if _, err := h.Choose(t.Context(), port-3); err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "is taken") {
 		t.Fatalf("taken port: %v", err)
 	}
-	if _, err := h.Choose(65533); err == nil {
+	if _, err := h.Choose(t.Context(), 65533); err == nil {
 		t.Fatal("ports above 65535 accepted")
 	}
 }

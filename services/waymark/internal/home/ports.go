@@ -1,6 +1,7 @@
 package home
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -30,21 +31,21 @@ const (
 
 // Choose finds the ports. A base of 0 takes free ones, others each time; a base above takes those from it on, and it is an error
 // if one is taken; below 0 the folder's own are taken, those of the last start or the first free ones.
-func (h *Home) Choose(base int) (Ports, error) {
+func (h *Home) Choose(ctx context.Context, base int) (Ports, error) {
 	var p Ports
 	switch {
 	case base == 0:
-		return free()
+		return free(ctx)
 	case base > 0:
 		if base+len(portNames)-1 > 65535 {
 			return p, fmt.Errorf("--port-base %d: the last port would be above 65535", base)
 		}
-		return from(base)
+		return from(ctx, base)
 	case h.PortBase > 0:
-		return from(h.PortBase)
+		return from(ctx, h.PortBase)
 	}
 	for base = firstBase; base < lastBase; base += baseStep {
-		p, err := from(base)
+		p, err := from(ctx, base)
 		if err == nil {
 			h.PortBase = base
 			return p, nil
@@ -56,11 +57,11 @@ func (h *Home) Choose(base int) (Ports, error) {
 	return p, fmt.Errorf("no six free ports in a row between %d and %d: choose with --port-base", firstBase, lastBase)
 }
 
-func from(base int) (Ports, error) {
+func from(ctx context.Context, base int) (Ports, error) {
 	var p Ports
 	for i, port := range p.list() {
 		*port = base + i
-		l, err := listen(*port)
+		l, err := listen(ctx, *port)
 		if err != nil {
 			return p, fmt.Errorf("port %d (%s) is taken by another program: stop it, or choose other ports with --port-base N (0: any free ones): %w",
 				*port, portNames[i], cause(err))
@@ -73,7 +74,7 @@ func from(base int) (Ports, error) {
 }
 
 // free holds all of them before it lets one go, so that they differ.
-func free() (Ports, error) {
+func free(ctx context.Context) (Ports, error) {
 	var p Ports
 	var open []net.Listener
 	defer func() {
@@ -82,7 +83,7 @@ func free() (Ports, error) {
 		}
 	}()
 	for _, port := range p.list() {
-		l, err := listen(0)
+		l, err := listen(ctx, 0)
 		if err != nil {
 			return p, fmt.Errorf("no free port: %w", cause(err))
 		}
@@ -92,13 +93,13 @@ func free() (Ports, error) {
 	return p, nil
 }
 
-func listen(port int) (net.Listener, error) {
-	return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+func listen(ctx context.Context, port int) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }
 
 func cause(err error) error {
-	var call *os.SyscallError
-	if errors.As(err, &call) {
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
 		return call.Err
 	}
 	return err
