@@ -62,7 +62,7 @@ func (f *upFlags) start(ctx context.Context, dir string, std *stdio) (_ *install
 			err = errors.Join(err, in.Stop(ctx))
 		}
 	}()
-	if err := in.openFolder(f, dir, std); err != nil {
+	if err := in.openFolder(ctx, f, dir, std); err != nil {
 		return nil, err
 	}
 	for _, part := range []func() error{
@@ -81,7 +81,7 @@ func (f *upFlags) start(ctx context.Context, dir string, std *stdio) (_ *install
 	return in, nil
 }
 
-func (in *installation) openFolder(f *upFlags, dir string, std *stdio) error {
+func (in *installation) openFolder(ctx context.Context, f *upFlags, dir string, std *stdio) error {
 	h, err := home.Open(dir)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (in *installation) openFolder(f *upFlags, dir string, std *stdio) error {
 	case h.Partitions == 0:
 		h.Partitions = upPartitions
 	}
-	if in.ports, err = h.Choose(f.PortBase); err != nil {
+	if in.ports, err = h.Choose(ctx, f.PortBase); err != nil {
 		return err
 	}
 	return h.Save()

@@ -22,6 +22,7 @@ import (
 type cli struct {
 	Up          upCmd          `cmd:"" group:"start" help:"Run everything on this machine."`
 	Run         runCmd         `cmd:"" group:"operate" help:"Run services against a real Kafka and ClickHouse."`
+	Import      importCmd      `cmd:"" group:"data" help:"Bring history from files: CSV, NDJSON, Parquet."`
 	Funnel      funnelCmd      `cmd:"" group:"ask" help:"Print a funnel: who reached which step."`
 	Migrate     migrateCmd     `cmd:"" group:"operate" help:"Make or upgrade the tables and the topics of an installation."`
 	CheckConfig checkConfigCmd `cmd:"" group:"operate" help:"Check a configuration file, and say what it comes to."`
@@ -98,14 +99,12 @@ func report(std *stdio, err error) int {
 	if err == nil {
 		return statusDone
 	}
-	var list listed
-	if errors.As(err, &list) {
+	if list, ok := errors.AsType[listed](err); ok {
 		fmt.Fprintln(std.Err, list)
 		return statusFailed
 	}
 	fmt.Fprintf(std.Err, "waymark: %v\n", err)
-	var usage usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[usageError](err); ok {
 		return statusUsage
 	}
 	return statusFailed

@@ -16,6 +16,7 @@ import (
 	"github.com/waymark-analytics/waymark/pkg/chengine"
 	"github.com/waymark-analytics/waymark/pkg/config"
 	"github.com/waymark-analytics/waymark/services/collector"
+	"github.com/waymark-analytics/waymark/services/loader"
 	"github.com/waymark-analytics/waymark/services/sessionizer"
 	"github.com/waymark-analytics/waymark/services/waymark/internal/endpoints"
 )
@@ -82,10 +83,9 @@ func TestStatus(t *testing.T) {
 
 func TestEveryCommandTeaches(t *testing.T) {
 	_, top, _ := call(t, "--help")
-	fields := reflect.TypeFor[cli]()
-	for i := range fields.NumField() {
-		name := regexp.MustCompile(`([a-z])([A-Z])`).ReplaceAllString(fields.Field(i).Name, "$1-$2")
-		if given := fields.Field(i).Tag.Get("name"); given != "" {
+	for field := range reflect.TypeFor[cli]().Fields() {
+		name := regexp.MustCompile(`([a-z])([A-Z])`).ReplaceAllString(field.Name, "$1-$2")
+		if given := field.Tag.Get("name"); given != "" {
 			name = given
 		}
 		name = strings.ToLower(name)
@@ -120,6 +120,9 @@ func TestConfiguredDefaultsAreThoseOfTheServices(t *testing.T) {
 	want.Staff = map[string]collector.Staff{}
 	if got := collectorConfig(c, k, nil); !reflect.DeepEqual(got, want) {
 		t.Errorf("collector:\n%+v\nits own defaults:\n%+v", got, want)
+	}
+	if got := loaderConfig(c, k, clickhouseConfig(c)); !reflect.DeepEqual(got, loader.DefaultConfig()) {
+		t.Errorf("loader:\n%+v\nits own defaults:\n%+v", got, loader.DefaultConfig())
 	}
 	if got := sessionizerConfig(c); got != sessionizer.DefaultConfig() {
 		t.Errorf("sessionizer:\n%+v\nits own defaults:\n%+v", got, sessionizer.DefaultConfig())

@@ -13,6 +13,7 @@ import (
 	"github.com/waymark-analytics/waymark/pkg/config"
 	"github.com/waymark-analytics/waymark/pkg/telemetry"
 	"github.com/waymark-analytics/waymark/services/collector"
+	"github.com/waymark-analytics/waymark/services/loader"
 	"github.com/waymark-analytics/waymark/services/sessionizer"
 )
 
@@ -78,7 +79,7 @@ func (c *runCmd) Run(ctx context.Context, std *stdio) (err error) {
 		if !slices.Contains(c.Services, name) {
 			continue
 		}
-		s, err := h.build(ctx, name, cfg)
+		s, err := h.build(name, cfg)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -92,7 +93,7 @@ func (c *runCmd) Run(ctx context.Context, std *stdio) (err error) {
 }
 
 // build makes a service of a real installation.
-func (h *host) build(ctx context.Context, name string, cfg *config.Config) (service, error) {
+func (h *host) build(name string, cfg *config.Config) (service, error) {
 	k := kafkaConfig(cfg)
 	switch name {
 	case "collector":
@@ -101,6 +102,8 @@ func (h *host) build(ctx context.Context, name string, cfg *config.Config) (serv
 		})
 	case "sessionizer":
 		return sessionizer.New(sessionizerConfig(cfg), sessionizer.Deps{Log: h.log, Registry: h.registry, Kafka: k, Rules: cfg.Rules})
+	case "loader":
+		return loader.New(loaderConfig(cfg, k, clickhouseConfig(cfg)), loader.Deps{Log: h.log.Named("loader"), Registry: h.registry})
 	}
 	return nil, fmt.Errorf("no service has the name %q", name)
 }

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waymark-analytics/waymark/pkg/chdb"
 	"github.com/waymark-analytics/waymark/pkg/config"
 	"github.com/waymark-analytics/waymark/pkg/kafka"
 	"github.com/waymark-analytics/waymark/services/collector"
+	"github.com/waymark-analytics/waymark/services/loader"
 	"github.com/waymark-analytics/waymark/services/sessionizer"
 	"github.com/waymark-analytics/waymark/services/waymark/internal/ask"
 )
@@ -24,6 +26,14 @@ func (in *installation) startServices(ctx context.Context) error {
 	in.Endpoints.Kafka = strings.Join(in.kafka.Brokers, ",")
 	in.Endpoints.ImportKey = cmp.Or(in.config.ImportKey.Reveal(), in.home.ImportKey)
 	in.Endpoints.WriteKey = firstWebKey(projects)
+
+	rows, err := loader.New(loaderConfig(in.config, in.kafka, in.clickhouse), loader.Deps{Log: in.log.Named("loader"), Registry: in.registry})
+	if err != nil {
+		return err
+	}
+	if err := in.launch(ctx, "loader", rows); err != nil {
+		return err
+	}
 
 	sc := sessionizerConfig(in.config)
 	sc.Instance = "up" // there is one in this folder's broker
@@ -138,6 +148,13 @@ func sessionizerConfig(c *config.Config) sessionizer.Config {
 		out.Workers = sessionizer.DefaultConfig().Workers
 	}
 	return out
+}
+
+func loaderConfig(c *config.Config, k kafka.Config, db chdb.Config) loader.Config {
+	return loader.Config{
+		Kafka: k, ClickHouse: db, Lanes: c.Loader.Lanes, Generation: c.Loader.Generation, FlushEvery: c.Loader.FlushEvery,
+		IdleEvery: c.Loader.IdleEvery, MaxRows: c.Loader.MaxRows, StandbyAfter: c.Loader.StandbyAfter,
+	}
 }
 
 func askConfigured(c *config.Config) *ask.Client {

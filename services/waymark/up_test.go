@@ -23,6 +23,8 @@ import (
 	"github.com/waymark-analytics/waymark/services/waymark/internal/endpoints"
 )
 
+var client = &http.Client{Timeout: 20 * time.Second}
+
 // program is a waymark process of its own.
 type program struct {
 	t    *testing.T
@@ -144,7 +146,7 @@ func (p *program) send(e endpoints.Endpoints, first, count int) {
 		p.t.Fatal(err)
 	}
 	req.SetBasicAuth(e.WriteKey, "")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		p.t.Fatalf("send: %v", err)
 	}
@@ -250,7 +252,7 @@ func answers(t *testing.T, url string) error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}
