@@ -58,8 +58,8 @@ func (s *session) checkpointDue(p *partition) bool {
 		p.machine.Next() > p.saved && age >= quiet*s.config.CheckpointEvery
 }
 
-// checkpoint writes what changed since the last one, in a transaction of its own that holds no offsets. The fence is the
-// same as for frames: a worker that lost the partition must not write older states over newer ones.
+// checkpoint writes what changed since the last one, in a transaction of its own, with the offset that is committed already.
+// The fence is the same as for frames: a worker that lost the partition must not write older states over newer ones.
 // REQUIRES: nothing of the partition is uncut or unsent.
 func (s *session) checkpoint(p *partition) error {
 	began := time.Now()
@@ -90,7 +90,8 @@ func (s *session) checkpoint(p *partition) error {
 		_, err := s.end(kgo.TryAbort, nil)
 		return errors.Join(fmt.Errorf("partition %d has a checkpoint that this worker did not write: the partition is another's", p.number), err)
 	}
-	committed, err := s.end(kgo.TryCommit, nil)
+	hash, count := p.machine.Hash()
+	committed, err := s.end(kgo.TryCommit, map[int32]position{p.number: {offset: p.committed, hash: hash, count: count}})
 	if err != nil {
 		return fmt.Errorf("end checkpoint: %w", err)
 	}

@@ -67,7 +67,10 @@ func (s *session) commit() error {
 	// The fence: a frame that lies elsewhere than behind the last one known says that another worker wrote to this partition
 	// since. Of two that believe they own it, one is first at this offset, and only that one commits.
 	outrun := false
+	offsets := make(map[int32]position, len(out))
 	for _, p := range out {
+		last := p.unsent[len(p.unsent)-1]
+		offsets[p.number] = position{offset: last.to, hash: last.hash, count: last.count}
 		a, wrote := acks[p.number]
 		if !wrote {
 			continue // an encoding of its own may have nothing to say
@@ -79,7 +82,7 @@ func (s *session) commit() error {
 	if outrun {
 		try = kgo.TryAbort
 	}
-	committed, err := s.end(try, out)
+	committed, err := s.end(try, offsets)
 	if err != nil {
 		return fmt.Errorf("end transaction: %w", err)
 	}
@@ -181,35 +184,31 @@ func (s *session) produce(name string, each func(put func(*kgo.Record))) (map[in
 	return acks, nil
 }
 
-// end ends the open transaction with the input offsets of the partitions given, and no others: the client would commit
-// whatever was polled. It has a deadline because the client may wait for ever when the group's session was lost while polls
-// block the rebalance: its last heartbeat waits for a callback, and the callback for the end of the transaction.
-func (s *session) end(try kgo.TransactionEndTry, out []*partition) (committed bool, err error) {
+// end ends the open transaction with the input offsets given, and no others: the client would commit whatever was polled.
+//
+// It has a deadline because the client may wait for ever when the group's session was lost while polls block the rebalance:
+// its last heartbeat waits for a callback, and the callback for the end of the transaction. There is always an offset in it:
+// without, the group's generation is not checked, and the client holds its lock for half a second more.
+func (s *session) end(try kgo.TransactionEndTry, offsets map[int32]position) (committed bool, err error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.config.EndTimeout)
 	defer cancel()
 	return s.group.End(kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
-		topics := req.Topics
-		req.Topics = nil
-		if len(out) == 0 {
-			return nil
-		}
-		for _, t := range topics {
-			if t.Topic != s.touchpoints {
-				continue
+		t := kmsg.NewTxnOffsetCommitRequestTopic()
+		for _, has := range req.Topics {
+			if has.Topic == s.touchpoints {
+				t = has
 			}
-			t.Partitions = nil
-			for _, p := range out {
-				last := p.unsent[len(p.unsent)-1]
-				at := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-				at.Partition, at.Offset, at.LeaderEpoch = p.number, last.to, -1
-				with := metadata(last.hash, last.count)
-				at.Metadata = &with
-				t.Partitions = append(t.Partitions, at)
-			}
-			req.Topics = append(req.Topics, t)
-			return nil
 		}
-		return errors.New("the client has no position to commit")
+		t.Topic, t.Partitions = s.touchpoints, nil
+		for number, at := range offsets {
+			p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+			p.Partition, p.Offset, p.LeaderEpoch = number, at.offset, -1
+			with := metadata(at.hash, at.count)
+			p.Metadata = &with
+			t.Partitions = append(t.Partitions, p)
+		}
+		req.Topics = []kmsg.TxnOffsetCommitRequestTopic{t}
+		return nil
 	}), try)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
@@ -150,6 +151,27 @@ func (b *bench) drained() {
 			last, _, err := l.lastFrame(b.Context(), b.kafka.Topic(topic.Facts), int32(p))
 			return err == nil && last.offset >= end
 		})
+	}
+}
+
+// committed checks that the group's offsets are those of the last frames, with their hash.
+func (b *bench) committed() {
+	b.Helper()
+	cl := kafkatest.Client(b, b.kafka)
+	defer cl.Close()
+	offsets, err := kadm.NewClient(cl).FetchOffsets(b.Context(), b.kafka.Prefix+group)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for p := range b.partitions {
+		last, _, err := newLogs(cl).lastFrame(b.Context(), b.kafka.Topic(topic.Facts), int32(p))
+		if err != nil {
+			b.Fatal(err)
+		}
+		at, ok := offsets.Lookup(b.kafka.Topic(topic.Touchpoints), int32(p))
+		if want := metadata(last.hash, last.count); !ok || at.At != last.offset || at.Metadata != want {
+			b.Errorf("partition %d: group has offset %d %q, the last frame %d %q", p, at.At, at.Metadata, last.offset, want)
+		}
 	}
 }
 

@@ -31,6 +31,7 @@ func TestFactsEqualStraightRun(t *testing.T) {
 		b.drained()
 		b.stop(o)
 		b.check()
+		b.committed()
 	})
 }
 
