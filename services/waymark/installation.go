@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,6 +27,7 @@ const (
 	upPartitions = 4
 	logName      = "waymark.log"
 	logBytes     = 16 << 20 // at a start, a longer log makes room for a new one
+	diskEvery    = 15 * time.Second
 	readyTimeout = 2 * time.Minute
 	lowBytes     = 512 << 20 // free space below which the log warns
 )
@@ -72,7 +74,8 @@ func (f *upFlags) start(ctx context.Context, dir string, std *stdio) (_ *install
 		func() error { return in.makeTables(ctx) },
 		func() error { return in.startMetrics(ctx) },
 		func() error { return in.startServices(ctx) },
-		func() error { return in.announce() },
+		in.watchDisk,
+		in.announce,
 	} {
 		if err := part(); err != nil {
 			return nil, err
@@ -138,6 +141,12 @@ func (in *installation) openLog(std *stdio) error {
 	}
 	in.log = zap.New(zapcore.NewTee(all.Core(), loud.Core()))
 	in.stack.Push("log", func(context.Context) error { return file.Close() })
+	effective, err := in.config.YAML()
+	if err != nil {
+		return fmt.Errorf("print configuration: %w", err)
+	}
+	version, _ := buildVersion()
+	in.log.Info("starting", zap.String("version", version), zap.String("configuration", string(effective)))
 	return nil
 }
 
@@ -251,6 +260,33 @@ func (in *installation) startMetrics(ctx context.Context) error {
 	in.stack.Push("metrics", s.Stop)
 	in.Endpoints.Console, in.Endpoints.Metrics = "http://"+s.Addrs()[0], "http://"+s.Addrs()[1]
 	s.Start()
+	return nil
+}
+
+// watchDisk warns, once, before the disk is full: the broker then refuses what comes, and the collector answers 503.
+func (in *installation) watchDisk() error {
+	stopping := make(chan struct{})
+	var watching sync.WaitGroup
+	in.stack.Push("disk watch", func(context.Context) error {
+		close(stopping)
+		watching.Wait()
+		return nil
+	})
+	watching.Go(func() {
+		every := time.NewTicker(diskEvery)
+		defer every.Stop()
+		for warned := false; !warned; {
+			select {
+			case <-stopping:
+				return
+			case <-every.C:
+			}
+			if free, err := in.home.FreeBytes(); err == nil && free < lowBytes {
+				in.log.Warn("the disk is nearly full: when it is, events are answered with 503", zap.String("folder", in.home.Dir), zap.Uint64("free_bytes", free))
+				warned = true
+			}
+		}
+	})
 	return nil
 }
 
