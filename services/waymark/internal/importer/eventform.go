@@ -437,3 +437,9 @@ func hasMember(object []byte, name string) (has bool) {
 	})
 	return has
 }
+
+// DecodeProducts reads the lines of an event from a JSON list; nil if it is none.
+func DecodeProducts(list []byte) []*touchpoint.Product {
+	products, _ := decodeProducts(list)
+	return products
+}
