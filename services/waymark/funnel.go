@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/waymark-analytics/waymark/pkg/rules"
 	"github.com/waymark-analytics/waymark/services/waymark/internal/ask"
@@ -217,14 +218,19 @@ func printFunnel(w io.Writer, rows []funnelRow, carts cartRow) error {
 func funnelTable(b *strings.Builder, rows []funnelRow) {
 	first := rows[0]
 	fmt.Fprintf(b, "Funnel %s of project %s, by %s\n\n", first.Funnel, first.Project, first.Scope)
-	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(tw, "step\treached\tof the step before\tof all\t\n")
-	before := first.Reached
-	for _, r := range rows {
-		name := fmt.Sprintf("%d %s", r.StepNo, r.Step)
+	names, width := make([]string, len(rows)), len("step")
+	for i, r := range rows {
+		names[i] = fmt.Sprintf("%d %s", r.StepNo, r.Step)
 		if r.Optional {
-			name += " (optional)"
+			names[i] += " (optional)"
 		}
+		width = max(width, utf8.RuneCountInString(names[i]))
+	}
+	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(tw, "%-*s\treached\tof the step before\tof all\t\n", width, "step")
+	before := first.Reached
+	for i, r := range rows {
+		name := fmt.Sprintf("%-*s", width, names[i])
 		step := percent(r.Reached, before)
 		if r.StepNo == 1 {
 			step = ""
