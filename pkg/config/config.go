@@ -107,6 +107,7 @@ type Loader struct {
 	IdleEvery    time.Duration
 	MaxRows      int
 	StandbyAfter time.Duration
+	Window       int
 }
 
 // Metrics is where metrics and the state of the process are served.

@@ -35,7 +35,7 @@ func defaults() *Config {
 			CheckpointBytes: 20 << 20, SessionTimeout: 10 * time.Second, TransactionTimeout: 30 * time.Second,
 		},
 		Loader: Loader{
-			Lanes: 1, Generation: 1, FlushEvery: 500 * time.Millisecond, IdleEvery: time.Second, MaxRows: 100_000, StandbyAfter: 2 * time.Second,
+			Lanes: 1, Generation: 1, FlushEvery: 500 * time.Millisecond, IdleEvery: time.Second, MaxRows: 100_000, StandbyAfter: 2 * time.Second, Window: 50_000,
 		},
 		Metrics: Metrics{Listen: "127.0.0.1:9180"},
 		Log:     Log{Level: "info", Format: "json"},
@@ -80,6 +80,7 @@ func (c *Config) settings() []setting {
 		duration("loader.idle_every", &c.Loader.IdleEvery, 10*time.Millisecond),
 		integer("loader.max_rows", &c.Loader.MaxRows, 1, 10_000_000),
 		duration("loader.standby_after", &c.Loader.StandbyAfter, 100*time.Millisecond),
+		integer("loader.window", &c.Loader.Window, 1, 100_000),
 		text("metrics.listen", &c.Metrics.Listen, address),
 		text("log.level", &c.Log.Level, oneOf("debug", "info", "warn", "error")),
 		text("log.format", &c.Log.Format, oneOf("console", "json")),

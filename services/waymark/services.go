@@ -153,7 +153,7 @@ func sessionizerConfig(c *config.Config) sessionizer.Config {
 func loaderConfig(c *config.Config, k kafka.Config, db chdb.Config) loader.Config {
 	return loader.Config{
 		Kafka: k, ClickHouse: db, Lanes: c.Loader.Lanes, Generation: c.Loader.Generation, FlushEvery: c.Loader.FlushEvery,
-		IdleEvery: c.Loader.IdleEvery, MaxRows: c.Loader.MaxRows, StandbyAfter: c.Loader.StandbyAfter,
+		IdleEvery: c.Loader.IdleEvery, MaxRows: c.Loader.MaxRows, StandbyAfter: c.Loader.StandbyAfter, Window: c.Loader.Window,
 	}
 }
 

@@ -246,6 +246,16 @@ func TestUpGoesOnAfterStopAndKill(t *testing.T) {
 	}
 }
 
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 func answers(t *testing.T, url string) error {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
@@ -265,10 +275,7 @@ func answers(t *testing.T, url string) error {
 
 // What a person meets when a start cannot succeed: one line that says what to do.
 func TestUpSaysInOneLineWhyItCannotStart(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	taken := listen(t)
 	defer taken.Close()
 	port := taken.Addr().(*net.TCPAddr).Port
 	file := filepath.Join(t.TempDir(), "file")
