@@ -243,13 +243,15 @@ CREATE TABLE IF NOT EXISTS waymark_store.funnel_defs
 ENGINE = ReplacingMergeTree(version)
 ORDER BY (project, funnel, scope);
 
--- Per project and partition the watermark that an event moved last, and the partition's clock then.
+-- Per project and partition the watermark that an event moved last, and the partition's clock then. `gap` is the pause, in ms, that
+-- ends a session of the project, 0 where it is not known.
 CREATE TABLE IF NOT EXISTS waymark_store.watermarks
 (
     project String,
     _partition UInt16,
     watermark DateTime64(3, 'UTC'),
     at DateTime64(3, 'UTC'),
+    gap Int64,
     _offset Int64
 )
 ENGINE = ReplacingMergeTree(_offset)

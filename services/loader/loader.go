@@ -19,6 +19,7 @@ import (
 
 	"github.com/waymark-analytics/waymark/pkg/chdb"
 	"github.com/waymark-analytics/waymark/pkg/kafka"
+	"github.com/waymark-analytics/waymark/pkg/rules"
 	"github.com/waymark-analytics/waymark/pkg/topic"
 	"github.com/waymark-analytics/waymark/services/loader/internal/batch"
 )
@@ -71,6 +72,9 @@ func (c Config) Validate() error {
 type Deps struct {
 	Log      *zap.Logger
 	Registry prometheus.Registerer
+	// Rules are what the views of open sessions need to know of a project: the pause that ends a session. Without them a day is
+	// assumed, which only costs the readers time.
+	Rules func(project string) *rules.Rules
 	// Hook is called at the points where a crash matters; an error ends the service there as a crash would. For tests.
 	Hook func(point string) error
 }
@@ -130,7 +134,7 @@ func (s *Service) Start(ctx context.Context) error {
 			Kafka: s.c.Kafka, Lane: number, Partitions: deal(facts, number, s.c.Lanes), DeadPartitions: deal(dead, number, s.c.Lanes),
 			Loader: uuid.NewString(), Generation: uint32(s.c.Generation), FlushEvery: s.c.FlushEvery, IdleEvery: s.c.IdleEvery,
 			MaxRows: s.c.MaxRows, StandbyAfter: s.c.StandbyAfter, Window: s.c.Window,
-		}, batch.Deps{Log: s.d.Log, Store: db, Metrics: s.metrics, Hook: s.d.Hook})
+		}, batch.Deps{Log: s.d.Log, Store: db, Metrics: s.metrics, Rules: s.d.Rules, Hook: s.d.Hook})
 		s.running.Go(func() {
 			if err := lane.Run(running, s.stop); err != nil {
 				select {

@@ -78,8 +78,8 @@ func TestFramesBecomeRows(t *testing.T) {
 	s.same("SELECT message_id FROM waymark.events_too_late", "old")
 	s.same("SELECT session_id, person, events, duration, bounce, new, furthest, revenue FROM waymark.sessions",
 		one.String()+"\tu:ann\t2\t1000\tfalse\ttrue\t{'buy':2}\t{'EUR':1999}")
-	s.same("SELECT session_id, person, number, events, bounce, entry_page, steps FROM waymark.sessions_open",
-		two.String()+"\tu:bob\t1\t1\ttrue\t/z\t['view']")
+	s.same("SELECT session_id, person, number, events, bounce, entry_page, steps, furthest FROM waymark.sessions_open",
+		two.String()+"\tu:bob\t1\t1\ttrue\t/z\t['view']\t{'buy':1}")
 	s.same("SELECT step_no, step, reached, entrants, optional, open, mature, toString(bucket), channel, device FROM waymark.funnel_steps ORDER BY step_no",
 		"1\tview\t1\t1\tfalse\t1\t0.5\t2026-01-01 00:00:00\tweb\tphone",
 		"2\tcart_add\t1\t1\tfalse\t1\t0.5\t2026-01-01 00:00:00\tweb\tphone",

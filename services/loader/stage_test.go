@@ -20,6 +20,7 @@ import (
 	"github.com/waymark-analytics/waymark/pkg/event"
 	"github.com/waymark-analytics/waymark/pkg/kafka"
 	"github.com/waymark-analytics/waymark/pkg/kafka/kafkatest"
+	"github.com/waymark-analytics/waymark/pkg/rules"
 	"github.com/waymark-analytics/waymark/pkg/topic"
 	"github.com/waymark-analytics/waymark/schemas/deadletter"
 	"github.com/waymark-analytics/waymark/schemas/facts"
@@ -159,7 +160,7 @@ func (s *stage) refuse(l *deadletter.Letter) {
 // load starts a loader that ends with the test.
 func (s *stage) load(hook func(string) error) *loader.Service {
 	s.t.Helper()
-	l, err := loader.New(s.c, loader.Deps{Log: zaptest.NewLogger(s.t, zaptest.Level(zap.InfoLevel)), Registry: prometheus.NewRegistry(), Hook: hook})
+	l, err := loader.New(s.c, loader.Deps{Log: zaptest.NewLogger(s.t, zaptest.Level(zap.InfoLevel)), Registry: prometheus.NewRegistry(), Rules: func(string) *rules.Rules { return rules.Default() }, Hook: hook})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -1,3 +1,5 @@
+-- A row that was never cancelled is read as it lies there. Of the few others, not merged away yet, one of each that is not
+-- cancelled in sum: FINAL would sort all.
 CREATE OR REPLACE VIEW waymark.funnel_people
 (
     `project` String COMMENT 'name of the project: a tenant',
@@ -32,5 +34,33 @@ SELECT
     country,
     campaign,
     app_version
-FROM waymark_store.entrants FINAL
+FROM waymark_store.entrants
+WHERE sign = 1 AND version NOT IN (SELECT version FROM waymark_store.entrants WHERE sign = -1)
+UNION ALL
+SELECT
+    project,
+    funnel,
+    scope,
+    person,
+    session_id,
+    started_at,
+    furthest,
+    step_nos AS steps,
+    times,
+    channel,
+    device,
+    country,
+    campaign,
+    app_version
+FROM (
+    SELECT *
+    FROM waymark_store.entrants
+    WHERE sign = 1 AND version IN (
+        SELECT version
+        FROM waymark_store.entrants
+        WHERE version IN (SELECT version FROM waymark_store.entrants WHERE sign = -1)
+        GROUP BY project, funnel, scope, person, started_at, session_id, version
+        HAVING sum(sign) > 0)
+    LIMIT 1 BY project, funnel, scope, person, started_at, session_id, version
+)
 COMMENT 'one row for each person or session in a funnel'

@@ -1,4 +1,5 @@
--- A cancelled row and its cancellation have the same start, so they meet within one partition.
+-- A row that was never cancelled is read as it lies there. Of the few others, not merged away yet, one of each that is not
+-- cancelled in sum: FINAL would sort all.
 CREATE OR REPLACE VIEW waymark.sessions
 (
     `project` String COMMENT 'name of the project: a tenant',
@@ -77,6 +78,55 @@ SELECT
     bot,
     flags,
     rule_version
-FROM waymark_store.sessions FINAL
-SETTINGS do_not_merge_across_partitions_select_final = 1
+FROM waymark_store.sessions
+WHERE sign = 1 AND version NOT IN (SELECT version FROM waymark_store.sessions WHERE sign = -1)
+UNION ALL
+SELECT
+    project,
+    session_id,
+    person,
+    number,
+    toBool(number = 1) AS new,
+    started_at,
+    ended_at,
+    dateDiff('millisecond', started_at, ended_at) AS duration,
+    events,
+    page_views,
+    toBool(events = 1) AS bounce,
+    entry_page,
+    exit_page,
+    referrer,
+    campaign,
+    campaign_source,
+    campaign_medium,
+    channel,
+    device,
+    browser,
+    country,
+    app_version,
+    steps,
+    step_times,
+    mapFromArrays(furthest_funnels, furthest_steps) AS furthest,
+    stage_start,
+    stage_end,
+    cart_adds,
+    cart_removes,
+    abandoned,
+    orders,
+    mapFromArrays(revenue_currencies, revenue_amounts) AS revenue,
+    runaway,
+    bot,
+    flags,
+    rule_version
+FROM (
+    SELECT *
+    FROM waymark_store.sessions
+    WHERE sign = 1 AND version IN (
+        SELECT version
+        FROM waymark_store.sessions
+        WHERE version IN (SELECT version FROM waymark_store.sessions WHERE sign = -1)
+        GROUP BY project, person, started_at, session_id, version
+        HAVING sum(sign) > 0)
+    LIMIT 1 BY project, person, started_at, session_id, version
+)
 COMMENT 'one row for each closed session, flagged ones too'

@@ -1,6 +1,6 @@
--- The events that are in no closed session yet, each with the session funnels whose first step it matches. Only what lies
--- within a week of the project's watermark is looked at. A value of a field is a letter for its JSON type and its text: see
--- table funnel_defs.
+-- The events of open sessions: those that have an event since the time before which all are closed, and are not closed. `hits`
+-- are, for each of `funnels`, the required steps that the event matches, counted from 1; `places` are their step_nos. A value of
+-- a field is a letter for its JSON type and its text, as in table funnel_defs.
 CREATE OR REPLACE VIEW waymark_store.open_events AS
 SELECT
     e.project AS project,
@@ -8,6 +8,8 @@ SELECT
     e.person AS person,
     e.occurred_at AS occurred_at,
     e.message_id AS message_id,
+    e.user_id AS user_id,
+    e.anonymous_id AS anonymous_id,
     e.name AS name,
     e.step AS step,
     e.path AS path,
@@ -48,16 +50,16 @@ SELECT
         field = 'context.browser', if(e.browser = '', '', concat('s', e.browser)),
         field = 'context.country', if(e.country = '', '', concat('s', e.country)),
         field = 'context.app_version', if(e.app_version = '', '', concat('s', e.app_version)),
-        field = 'context.load_time', if(has(e.given, 'load_time'), concat('n', toString(e.load_time)), ''),
+        field = 'context.load_time', if(bitTest(e.given, 3), concat('n', toString(e.load_time)), ''),
         field = 'context.bot' AND e.bot, 'btrue',
         field = 'commerce.product_id', if(e.product_id = '', '', concat('s', e.product_id)),
         field = 'commerce.cart_id', if(e.cart_id = '', '', concat('s', e.cart_id)),
         field = 'commerce.order_id', if(e.order_id = '', '', concat('s', e.order_id)),
         field = 'commerce.currency', if(e.currency = '', '', concat('s', e.currency)),
         field = 'commerce.coupon', if(e.coupon = '', '', concat('s', e.coupon)),
-        field = 'commerce.price', if(has(e.given, 'price'), concat('n', toString(e.price)), ''),
-        field = 'commerce.quantity', if(has(e.given, 'quantity'), concat('n', toString(e.quantity)), ''),
-        field = 'commerce.revenue', if(has(e.given, 'revenue'), concat('n', toString(e.revenue)), ''),
+        field = 'commerce.price', if(bitTest(e.given, 0), concat('n', toString(e.price)), ''),
+        field = 'commerce.quantity', if(bitTest(e.given, 1), concat('n', toString(e.quantity)), ''),
+        field = 'commerce.revenue', if(bitTest(e.given, 2), concat('n', toString(e.revenue)), ''),
         -- A scalar of a JSON object by its dotted path.
         arrayElement(arrayMap(raw -> multiIf(
             JSONType(raw) = 'String', concat('s', JSONExtractString(raw)),
@@ -68,28 +70,38 @@ SELECT
                 splitByChar('.', substring(field, position(field, '.') + 1)),
                 multiIf(startsWith(field, 'properties.'), e.properties, startsWith(field, 'commerce.'), e.commerce, e.context))]), 1)
     ), f.fields) AS field_values,
-    arrayMap(d -> d.1, arrayFilter(d -> arrayAll((field, wanted) -> has(wanted, field_values[indexOf(f.fields, field)]), d.2, d.3), f.defs)) AS entered,
+    arrayMap(d -> arrayFilter(
+        k -> arrayAll((field, wanted) -> has(wanted, field_values[indexOf(f.fields, field)]), d.3[k], d.4[k]),
+        arrayEnumerate(d.3)), f.defs) AS hits,
+    arrayMap(d -> d.1, f.defs) AS funnels,
+    arrayMap(d -> d.2, f.defs) AS places,
     f.rule_version AS rule_version
-FROM waymark.events AS e
-INNER JOIN (SELECT project, min(watermark) AS watermark FROM waymark_store.project_watermarks GROUP BY project) AS w ON w.project = e.project
+FROM waymark_store.recent_events AS e
 LEFT JOIN (
     SELECT
         project,
-        groupArray((funnel, first_fields, first_values)) AS defs,
-        arrayDistinct(arrayFlatten(groupArray(first_fields))) AS fields,
+        arraySort(groupArray((funnel, step_nos, step_fields, step_values))) AS defs,
+        arrayDistinct(arrayFlatten(groupArray(step_fields))) AS fields,
         argMax(rule_version, version) AS rule_version
     FROM (
-        SELECT project, funnel, fields[1] AS first_fields, values[1] AS first_values, rule_version, version
+        SELECT
+            project,
+            funnel,
+            arrayFilter(i -> NOT optional[i], arrayEnumerate(steps)) AS step_nos,
+            arrayMap(i -> fields[i], step_nos) AS step_fields,
+            arrayMap(i -> values[i], step_nos) AS step_values,
+            rule_version,
+            version
         FROM waymark_store.funnel_defs FINAL
         WHERE scope = 'session')
     GROUP BY project
 ) AS f ON f.project = e.project
-WHERE e.session_id != ''
-    AND e.occurred_at >= (SELECT min(watermark) - INTERVAL 7 DAY FROM waymark_store.project_watermarks)
-    AND e.occurred_at >= w.watermark - INTERVAL 7 DAY
-    AND (e.project, e.session_id) NOT IN (
+WHERE (e.project, e.person, e.session_id) IN (
+    SELECT project, person, session_id
+    FROM waymark_store.open_candidates
+    WHERE (project, session_id) NOT IN (
         SELECT project, session_id
         FROM waymark_store.sessions
-        WHERE ended_at >= (SELECT min(watermark) - INTERVAL 7 DAY FROM waymark_store.project_watermarks)
+        WHERE ended_at >= (SELECT min(since) FROM waymark_store.open_since)
         GROUP BY project, session_id
-        HAVING sum(sign) > 0)
+        HAVING sum(sign) > 0))

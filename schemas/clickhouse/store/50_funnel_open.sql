@@ -10,7 +10,7 @@ SELECT
     campaign,
     app_version,
     toInt64(count()) AS pending
-FROM waymark_store.open_sessions
+FROM waymark_store.open_aggregates
 ARRAY JOIN entered AS funnel
 WHERE NOT runaway AND NOT bot
 GROUP BY ALL

@@ -3,6 +3,7 @@ package batch
 import (
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
 
@@ -211,21 +212,22 @@ type watermarkBlock struct {
 	project       texts
 	partition     *proto.ColUInt16
 	watermark, at times
-	offset        *proto.ColInt64
+	gap, offset   *proto.ColInt64
 }
 
 func newWatermarkBlock() *watermarkBlock {
 	b := &watermarkBlock{block: block{table: "watermarks"}}
 	b.project, b.partition, b.watermark, b.at = b.text("project"), b.uint16("_partition"), b.time("watermark"), b.time("at")
-	b.offset = b.int64("_offset")
+	b.gap, b.offset = b.int64("gap"), b.int64("_offset")
 	return b
 }
 
-func (b *watermarkBlock) append(w *facts.Watermark, partition int32, offset int64) {
+func (b *watermarkBlock) append(w *facts.Watermark, gap time.Duration, partition int32, offset int64) {
 	b.project.Append(w.Project)
 	b.partition.Append(uint16(partition))
 	b.watermark.AppendRaw(millis(w.Watermark))
 	b.at.AppendRaw(millis(w.At))
+	b.gap.Append(gap.Milliseconds())
 	b.offset.Append(offset)
 }
 

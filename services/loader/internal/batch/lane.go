@@ -11,6 +11,7 @@ import (
 
 	"github.com/waymark-analytics/waymark/pkg/chdb"
 	"github.com/waymark-analytics/waymark/pkg/kafka"
+	"github.com/waymark-analytics/waymark/pkg/rules"
 )
 
 // Store is the database as a lane uses it.
@@ -40,6 +41,7 @@ type Deps struct {
 	Log     *zap.Logger
 	Store   Store
 	Metrics *Metrics
+	Rules   func(project string) *rules.Rules // may be nil
 	// Hook is called at the points where a crash matters; an error ends the lane there as a crash would. For tests.
 	Hook func(point string) error
 }

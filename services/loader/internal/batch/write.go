@@ -138,10 +138,18 @@ func (w *writing) facts(ctx context.Context, s *span) error {
 			}
 		}
 		for _, row := range p.frame.Watermarks {
-			t.watermarks.append(row, s.partition, p.offset)
+			t.watermarks.append(row, w.l.gap(row.Project), s.partition, p.offset)
 		}
 	}
 	return nil
+}
+
+// gap is the pause that ends a session of a project, 0 where that is not known here.
+func (l *Lane) gap(project string) time.Duration {
+	if l.d.Rules == nil {
+		return 0
+	}
+	return l.d.Rules(project).Session.Gap
 }
 
 // records adds the events of a frame's range, each by its verdict.
