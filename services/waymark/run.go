@@ -103,7 +103,7 @@ func (h *host) build(name string, cfg *config.Config) (service, error) {
 	case "sessionizer":
 		return sessionizer.New(sessionizerConfig(cfg), sessionizer.Deps{Log: h.log, Registry: h.registry, Kafka: k, Rules: cfg.Rules})
 	case "loader":
-		return loader.New(loaderConfig(cfg, k, clickhouseConfig(cfg)), loader.Deps{Log: h.log.Named("loader"), Registry: h.registry})
+		return loader.New(loaderConfig(cfg, k, clickhouseConfig(cfg)), loader.Deps{Log: h.log.Named("loader"), Registry: h.registry, Rules: cfg.Rules})
 	}
 	return nil, fmt.Errorf("no service has the name %q", name)
 }

@@ -27,7 +27,7 @@ func (in *installation) startServices(ctx context.Context) error {
 	in.Endpoints.ImportKey = cmp.Or(in.config.ImportKey.Reveal(), in.home.ImportKey)
 	in.Endpoints.WriteKey = firstWebKey(projects)
 
-	rows, err := loader.New(loaderConfig(in.config, in.kafka, in.clickhouse), loader.Deps{Log: in.log.Named("loader"), Registry: in.registry})
+	rows, err := loader.New(loaderConfig(in.config, in.kafka, in.clickhouse), loader.Deps{Log: in.log.Named("loader"), Registry: in.registry, Rules: in.config.Rules})
 	if err != nil {
 		return err
 	}
