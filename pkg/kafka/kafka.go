@@ -85,8 +85,8 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, c Config) (partitions int
 			return 0, fmt.Errorf("create topic %s: %w", l.Name, err)
 		}
 	}
-	details, err := adm.ListTopics(ctx, names(layouts)...)
-	if err = errors.Join(err, details.Error()); err != nil {
+	details, err := listNew(ctx, adm, names(layouts))
+	if err != nil {
 		return 0, fmt.Errorf("list topics: %w", err)
 	}
 	partitions = len(details[c.Topic(topic.Touchpoints)].Partitions)
@@ -97,6 +97,23 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, c Config) (partitions int
 		}
 	}
 	return partitions, nil
+}
+
+// listNew lists topics that may have been made a moment ago: a real broker learns of them after it has answered.
+func listNew(ctx context.Context, adm *kadm.Client, names []string) (kadm.TopicDetails, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		details, err := adm.ListTopics(ctx, names...)
+		if err = errors.Join(err, details.Error()); !errors.Is(err, kerr.UnknownTopicOrPartition) && !errors.Is(err, kerr.LeaderNotAvailable) {
+			return details, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func names(layouts []topic.Layout) []string {
