@@ -24,6 +24,7 @@ type cli struct {
 	Run         runCmd         `cmd:"" group:"operate" help:"Run services against a real Kafka and ClickHouse."`
 	Import      importCmd      `cmd:"" group:"data" help:"Bring history from files: CSV, NDJSON, Parquet."`
 	Export      exportCmd      `cmd:"" group:"data" help:"Write events in the form that import takes."`
+	Simulate    simulateCmd    `cmd:"" group:"data" help:"Make the traffic of a shop, of which every figure is known."`
 	Funnel      funnelCmd      `cmd:"" group:"ask" help:"Print a funnel: who reached which step."`
 	Migrate     migrateCmd     `cmd:"" group:"operate" help:"Make or upgrade the tables and the topics of an installation."`
 	CheckConfig checkConfigCmd `cmd:"" group:"operate" help:"Check a configuration file, and say what it comes to."`
