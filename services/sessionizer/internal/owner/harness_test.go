@@ -61,12 +61,14 @@ func newBench(t testing.TB, c kafka.Config, cluster *kfake.Cluster) *bench {
 }
 
 // config is that of a process with the name given: fast, so that tests are.
-func (b *bench) config(instance string) Config {
+func (b *bench) config(instance string) Config { return testConfig(b.kafka, instance, b.session) }
+
+func testConfig(c kafka.Config, instance string, session time.Duration) Config {
 	return Config{
-		Kafka: b.kafka, Workers: 1, Instance: instance,
+		Kafka: c, Workers: 1, Instance: instance,
 		CommitEvery: 20 * time.Millisecond, CommitRecords: 500, TickEvery: 100 * time.Millisecond,
 		CheckpointEvery: 50 * time.Millisecond, CheckpointBytes: 1 << 20,
-		SessionTimeout: b.session, TransactionTimeout: 3 * b.session, EndTimeout: b.session / 2, Rebuild: 10 * time.Millisecond,
+		SessionTimeout: session, TransactionTimeout: 3 * session, EndTimeout: session / 2, Rebuild: 10 * time.Millisecond,
 		Machine: newCounting,
 	}
 }

@@ -85,6 +85,8 @@ func newSession(ctx context.Context, w *worker) (*session, error) {
 		kgo.ConsumeTopics(s.touchpoints),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.SessionTimeout(c.SessionTimeout),
+		// A join waits that long for a member that is gone without the broker's notice; no cycle takes as long.
+		kgo.RebalanceTimeout(c.TransactionTimeout),
 		kgo.HeartbeatInterval(min(time.Second, c.SessionTimeout/4)),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.DisableAutoCommit(),
