@@ -20,6 +20,7 @@ import (
 
 // cli is the root of the commands: one field each, the command's own file has the rest.
 type cli struct {
+	Demo        demoCmd        `cmd:"" group:"start" help:"Run everything and a simulated shop; check every figure."`
 	Up          upCmd          `cmd:"" group:"start" help:"Run everything on this machine."`
 	Run         runCmd         `cmd:"" group:"operate" help:"Run services against a real Kafka and ClickHouse."`
 	Import      importCmd      `cmd:"" group:"data" help:"Bring history from files: CSV, NDJSON, Parquet."`
