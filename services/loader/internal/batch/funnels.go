@@ -2,9 +2,11 @@ package batch
 
 import (
 	"github.com/ClickHouse/ch-go/proto"
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/waymark-analytics/waymark/pkg/event"
+	"github.com/waymark-analytics/waymark/pkg/rules"
 	"github.com/waymark-analytics/waymark/schemas/facts"
 )
 
@@ -59,6 +61,31 @@ func (b *funnelBlock) append(d *facts.FunnelDef, version int64) {
 	b.fields.Append(fields)
 	b.values.Append(values)
 	b.rules.Append(d.RuleVersion)
+}
+
+// funnelsOf describes the funnels of a project as frames do.
+func funnelsOf(project string, r *rules.Rules) []*facts.FunnelDef {
+	var out []*facts.FunnelDef
+	for _, f := range r.Funnels {
+		d := &facts.FunnelDef{Project: project, Name: f.Name, Scope: string(f.Scope), RuleVersion: r.Version}
+		for _, step := range f.Steps {
+			described := &facts.FunnelStep{Name: step.Name, Optional: step.Optional}
+			for _, term := range step.When {
+				values := make([]string, 0, len(term.Values))
+				for _, v := range term.Values {
+					text, err := json.Marshal(v)
+					if err != nil {
+						panic("rules hold a value that is no JSON: " + err.Error()) // they were read from YAML scalars
+					}
+					values = append(values, string(text))
+				}
+				described.When = append(described.When, &facts.FunnelTerm{Field: term.Field, Values: values})
+			}
+			d.Steps = append(d.Steps, described)
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 // comparableForm is a JSON value as the views compare it: a letter for its type and its text, empty for null.

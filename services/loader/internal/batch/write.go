@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -33,6 +35,7 @@ type tables struct {
 	refused      *refusedBlock
 	funnels      *funnelBlock
 	known        map[string]string // funnels as written last
+	projects     map[string]bool   // whose funnels were written from their rules
 
 	event  touchpoint.Event
 	letter deadletter.Letter
@@ -43,7 +46,7 @@ func newTables() *tables {
 	return &tables{
 		events: newEventBlock("events"), late: newEventBlock("events_too_late"), moves: newMoveBlock(), sessions: newSessionBlock(),
 		entrants: newEntrantBlock(), watermarks: newWatermarkBlock(), refused: newRefusedBlock(), funnels: newFunnelBlock(),
-		known: map[string]string{},
+		known: map[string]string{}, projects: map[string]bool{},
 	}
 }
 
@@ -188,25 +191,44 @@ func (w *writing) records(ctx context.Context, s *span) error {
 	})
 }
 
-// defs writes the funnels that the frames refer to, where they differ from those written last. The newest one of a funnel
-// counts, so it may be written any number of times.
+// defs writes the funnels that the frames refer to, and those of projects met for the first time, which may have nothing but open
+// sessions yet, where they differ from those written last. The newest one of a funnel counts, so it may be written any number
+// of times.
 func (w *writing) defs(ctx context.Context, spans []*span) error {
 	t := w.l.w
 	t.funnels.reset()
 	fresh := map[string]string{}
+	note := func(d *facts.FunnelDef, version int64) error {
+		key := d.Project + "\x00" + d.Scope + "\x00" + d.Name
+		text, err := d.MarshalVT()
+		if err != nil {
+			return &corrupt{fmt.Errorf("funnel %s of project %s: %w", d.Name, d.Project, err)}
+		}
+		if t.known[key] == string(text) || fresh[key] == string(text) {
+			return nil
+		}
+		t.funnels.append(d, version)
+		fresh[key] = string(text)
+		return nil
+	}
+	var met []string
 	for _, s := range spans {
 		for _, p := range s.parts {
-			for _, d := range p.frame.Funnels {
-				key := d.Project + "\x00" + d.Scope + "\x00" + d.Name
-				text, err := d.MarshalVT()
-				if err != nil {
-					return &corrupt{fmt.Errorf("facts partition %d offset %d: %w", s.partition, p.offset, err)}
-				}
-				if t.known[key] == string(text) || fresh[key] == string(text) {
+			for _, row := range p.frame.Watermarks {
+				if w.l.d.Rules == nil || t.projects[row.Project] || slices.Contains(met, row.Project) {
 					continue
 				}
-				t.funnels.append(d, s.clock)
-				fresh[key] = string(text)
+				met = append(met, strings.Clone(row.Project))
+				for _, d := range funnelsOf(row.Project, w.l.d.Rules(row.Project)) {
+					if err := note(d, s.clock-1); err != nil {
+						return err
+					}
+				}
+			}
+			for _, d := range p.frame.Funnels {
+				if err := note(d, s.clock); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -215,6 +237,9 @@ func (w *writing) defs(ctx context.Context, spans []*span) error {
 	}
 	for key, text := range fresh {
 		t.known[key] = text
+	}
+	for _, project := range met {
+		t.projects[project] = true
 	}
 	return nil
 }
