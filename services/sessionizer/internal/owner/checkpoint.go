@@ -1,7 +1,7 @@
 package owner
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"time"
 
@@ -85,28 +85,51 @@ func (s *session) checkpoint(p *partition) error {
 		return fmt.Errorf("produce checkpoint: %w", err)
 	}
 	s.config.failpoint(PointSaved)
-	at := acks[p.number]
+	at, try := acks[p.number], kgo.TryCommit
 	if at.first != p.savedEnd {
-		_, err := s.end(kgo.TryAbort, nil)
-		return errors.Join(fmt.Errorf("partition %d has a checkpoint that this worker did not write: the partition is another's", p.number), err)
+		try = kgo.TryAbort
 	}
 	hash, count := p.machine.Hash()
-	committed, err := s.end(kgo.TryCommit, map[int32]position{p.number: {offset: p.committed, hash: hash, count: count}})
+	committed, err := s.end(try, map[int32]position{p.number: {offset: p.committed, hash: hash, count: count}})
 	if err != nil {
 		return fmt.Errorf("end checkpoint: %w", err)
 	}
 	s.config.failpoint(PointAfterCheckpoint)
-	p.savedEnd = at.last + 2
 	m := s.owner.metrics
 	if !committed {
 		s.setBack()
 		m.checkpoints.WithLabelValues("refused").Inc()
-		s.log.Warn("checkpoint refused", zap.Int32("partition", p.number))
-		return nil
+		s.log.Warn("checkpoint refused", zap.Int32("partition", p.number), zap.Bool("outrun", try == kgo.TryAbort))
+		return s.verifyCheckpoint(p, at)
 	}
+	p.savedEnd = at.last + 2
 	p.unsaved, p.saved, p.savedAt = nil, n.next, time.Now()
 	m.checkpoints.WithLabelValues("committed").Inc()
 	m.checkpointBytes.Add(float64(n.bytes))
 	m.checkpointTime.Observe(time.Since(began).Seconds())
+	return nil
+}
+
+// verifyCheckpoint looks at what lies behind the last checkpoint known after one was refused. Markers and what was aborted
+// only move the end, and the snapshot goes again; so it does if it was stored after all, because that changes nothing. Records
+// of another worker say that the partition is its.
+func (s *session) verifyCheckpoint(p *partition, own ack) error {
+	ctx, cancel := context.WithTimeout(s.ctx, s.config.TransactionTimeout)
+	defer cancel()
+	if _, _, err := s.group.Client().ProducerID(ctx); err != nil {
+		return fmt.Errorf("renew producer: %w", err)
+	}
+	end, err := s.logs.readToEnd(ctx, s.checkpoints, p.number, p.savedEnd, func(records []*kgo.Record) error {
+		for _, r := range records {
+			if r.Offset < own.first || r.Offset > own.last {
+				return fmt.Errorf("partition %d has a checkpoint that this worker did not write: the partition is another's", p.number)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("verify checkpoint: %w", err)
+	}
+	p.savedEnd = end
 	return nil
 }

@@ -126,6 +126,21 @@ func (l *logs) read(ctx context.Context, name string, partition int32, from, to 
 	return failure
 }
 
+// readToEnd is read from an offset to the end of the partition, and gives that end. The marker that ends a transaction may be
+// written only now: what came meanwhile is read too, until nothing comes.
+func (l *logs) readToEnd(ctx context.Context, name string, partition int32, from int64, fn func([]*kgo.Record) error) (int64, error) {
+	for {
+		end, err := l.listOffset(ctx, name, partition, -1)
+		if err != nil || end <= from {
+			return from, err
+		}
+		if err := l.read(ctx, name, partition, from, end, fn); err != nil {
+			return from, err
+		}
+		from = end
+	}
+}
+
 // fetch reads the records at an offset and the last stable offset.
 func (l *logs) fetch(ctx context.Context, name string, partition int32, at int64) (batch, int64, error) {
 	for tries := 1; ; tries++ {
@@ -251,12 +266,13 @@ func (l *logs) lastFrame(ctx context.Context, name string, partition int32) (pos
 	for back := int64(8); ; back *= 8 {
 		from := max(start, end-back)
 		var last *kgo.Record
-		if err := l.read(ctx, name, partition, from, end, func(records []*kgo.Record) error {
+		end, err := l.readToEnd(ctx, name, partition, from, func(records []*kgo.Record) error {
 			if n := len(records); n > 0 {
 				last = records[n-1]
 			}
 			return nil
-		}); err != nil {
+		})
+		if err != nil {
 			return position{}, 0, err
 		}
 		if last != nil {

@@ -39,12 +39,11 @@ func (s *session) restoreUntilDone(ctx context.Context, number int32, group posi
 // silently, and the hash of the facts compared. State that does not fit is an error and never left out.
 func (s *session) restore(ctx context.Context, number int32, group position) (restored, error) {
 	r := restored{machine: s.config.Machine(number)}
-	start, end, err := s.logs.bounds(ctx, s.checkpoints, number)
+	start, _, err := s.logs.bounds(ctx, s.checkpoints, number)
 	if err != nil {
 		return r, err
 	}
-	r.savedEnd = end
-	if err := s.logs.read(ctx, s.checkpoints, number, start, end, func(records []*kgo.Record) error {
+	if r.savedEnd, err = s.logs.readToEnd(ctx, s.checkpoints, number, start, func(records []*kgo.Record) error {
 		for _, rec := range records {
 			if err := r.machine.Restore(rec.Key, rec.Value); err != nil {
 				return diverged("read checkpoint record %d: %w", rec.Offset, err)
