@@ -3,6 +3,7 @@ package collector_test
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -174,5 +175,35 @@ func TestImportTellsOffsetsAndVocabulary(t *testing.T) {
 	}
 	if got := r.do(http.MethodGet, "/v1/import/vocabulary?project=p", "", "Key", webKey); got.status != 401 {
 		t.Errorf("a web key is answered %d, want 401", got.status)
+	}
+}
+
+// A request whose answer was lost is sent again with the offsets behind which it may be: what is there is not written twice.
+func TestImportInDoubtWritesOnlyWhatIsMissing(t *testing.T) {
+	r := start(t, 3, anyProject)
+	before := r.do(http.MethodGet, "/v1/import/offsets", nil, "Key", importKey)
+	since := strings.TrimSuffix(strings.TrimPrefix(before.body, `{"offsets":`), "}")
+	if before.status != 200 || since != `{"0":0,"1":0,"2":0}` {
+		t.Fatalf("offsets: answer %d %s", before.status, before.body)
+	}
+	var sent []interface{ MarshalVT() ([]byte, error) }
+	for i := range 30 {
+		sent = append(sent, &touchpoint.Event{Project: "p", MessageId: fmt.Sprintf("m%02d", i), UserId: fmt.Sprintf("u%d", i%7), OccurredAt: int64(i + 1)})
+	}
+	if got := r.do(http.MethodPost, "/v1/import/events", delimited(t, sent[:20]...), "Key", importKey); got.status != 200 {
+		t.Fatalf("answer %d %s", got.status, got.body)
+	}
+	path := "/v1/import/events?offsets=1&since=" + url.QueryEscape(since)
+	for range 2 {
+		got := r.do(http.MethodPost, path, delimited(t, sent...), "Key", importKey)
+		if got.status != 200 || !strings.HasPrefix(got.body, `{"accepted":30,"refused":[],"offsets":{"0":`) {
+			t.Fatalf("answer %d %s", got.status, got.body)
+		}
+	}
+	if n := len(r.records(topic.Touchpoints)); n != 30 {
+		t.Fatalf("%d events in the log, want each of 30 once", n)
+	}
+	if got := r.do(http.MethodPost, "/v1/import/events?since=no", nil, "Key", importKey); got.status != 400 {
+		t.Fatalf("answer %d %s", got.status, got.body)
 	}
 }

@@ -173,8 +173,20 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.endpoint(w, r, "receipts", http.MethodGet, false, func() *answer { return a.receipt(r) })
 	case path == "/v1/import/events":
 		a.endpoint(w, r, "import", http.MethodPost, false, func() *answer {
-			offsets := r.URL.Query().Get("offsets") == "1"
-			return a.importer(r, w, func(w *worker, body []byte) *answer { return a.importEvents(w, body, offsets) })
+			query := r.URL.Query()
+			since, err := readSince(query.Get("since"))
+			if err != nil {
+				return refuse(http.StatusBadRequest, err.Error())
+			}
+			return a.importer(r, w, func(w *worker, body []byte) *answer {
+				return a.importEvents(r, w, body, query.Get("offsets") == "1", since)
+			})
+		})
+	case path == "/v1/import/offsets":
+		a.endpoint(w, r, "import", http.MethodGet, false, func() *answer {
+			w := a.worker()
+			defer w.done()
+			return a.importOffsets(r, w)
 		})
 	case path == "/v1/import/vocabulary":
 		a.endpoint(w, r, "import", http.MethodGet, false, func() *answer { return a.vocabulary(r) })

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -64,8 +65,17 @@ func badList(index int, what string) *answer {
 }
 
 // importEvents takes events that are normalised already. They are written in the order given. The answer tells where they are
-// in the log if offsets are asked for.
-func (a *API) importEvents(w *worker, body []byte, offsets bool) *answer {
+// in the log if offsets are asked for. With since, the offset in each partition behind which the request may have been written
+// already, what is there is not written again.
+func (a *API) importEvents(r *http.Request, w *worker, body []byte, offsets bool, since map[int32]int64) *answer {
+	var written map[intake.Identity]intake.Place
+	if since != nil {
+		var err error
+		if written, err = a.written(r, body, since); err != nil {
+			return w.pressure(err)
+		}
+	}
+	there := map[int32]int64{}
 	batch := a.deps.Intake.Begin()
 	defer func() {
 		if batch != nil {
@@ -94,6 +104,10 @@ func (a *API) importEvents(w *worker, body []byte, offsets bool) *answer {
 		reason, changed := checkImported(&e, message, now.UnixMilli())
 		if reason == "" {
 			w.accepted++
+			if place, ok := written[intake.Identity{Project: e.Project, MessageID: e.MessageId, UserID: e.UserId, AnonymousID: e.AnonymousId}]; ok {
+				there[place.Partition] = max(there[place.Partition], place.Offset+1)
+				continue
+			}
 			var err error
 			if changed {
 				err = batch.Event(&e)
@@ -131,9 +145,55 @@ func (a *API) importEvents(w *worker, body []byte, offsets bool) *answer {
 	out = append(out, `,"refused":[`...)
 	out = append(append(out, refused[:max(len(refused)-1, 0)]...), ']')
 	if offsets {
-		out = appendOffsets(append(out, ','), ends)
+		for partition, end := range ends {
+			there[partition] = max(there[partition], end)
+		}
+		out = appendOffsets(append(out, ','), there)
 	}
 	return &answer{body: append(out, '}')}
+}
+
+// written finds which events of a request are in the log already.
+func (a *API) written(r *http.Request, body []byte, since map[int32]int64) (map[intake.Identity]intake.Place, error) {
+	sought := map[intake.Identity]bool{}
+	var e touchpoint.Event
+	for len(body) > 0 {
+		message, rest, ok := next(body)
+		if !ok {
+			break // importEvents says so
+		}
+		body = rest
+		e.Reset()
+		if e.UnmarshalVTUnsafe(message) == nil {
+			e.UserId, e.AnonymousId = event.ID(e.UserId), event.ID(e.AnonymousId)
+			sought[intake.IdentityOf(&e)] = true
+		}
+	}
+	return a.deps.Intake.Written(r.Context(), since, sought)
+}
+
+// importOffsets tells the end of each partition.
+func (a *API) importOffsets(r *http.Request, w *worker) *answer {
+	if user, _, _ := r.BasicAuth(); !a.isImportKey(user) {
+		return refuse(http.StatusUnauthorized, "the import key is wrong or missing: give it as the user of Basic authorization")
+	}
+	ends, err := a.deps.Intake.Ends(r.Context())
+	if err != nil {
+		return w.pressure(err)
+	}
+	return &answer{body: append(appendOffsets([]byte{'{'}, ends), '}')}
+}
+
+// readSince reads since from a query: {"0":123}, offsets by partition.
+func readSince(text string) (map[int32]int64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var since map[int32]int64
+	if err := json.Unmarshal([]byte(text), &since); err != nil {
+		return nil, fmt.Errorf(`since: expected {"PARTITION":OFFSET}: %w`, err)
+	}
+	return since, nil
 }
 
 func valid(text string) string {

@@ -99,23 +99,26 @@ func (e retryAfter) Unwrap() error { return e.error }
 
 // call sends a request to the collector, again and again, and decodes the answer.
 func (c *client) call(ctx context.Context, method, path string, body []byte, answer any) error {
-	return c.try(ctx, method+" "+path, func(ctx context.Context, t Target) error {
-		ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, method, t.Collector+path, bytes.NewReader(body))
-		if err != nil {
-			return permanent{err}
-		}
-		req.SetBasicAuth(t.ImportKey, "")
-		text, err := c.answer(req)
-		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal(text, answer); err != nil {
-			return fmt.Errorf("no readable answer: %w", err)
-		}
-		return nil
-	})
+	return c.try(ctx, method+" "+path, func(ctx context.Context, t Target) error { return c.once(ctx, t, method, path, body, answer) })
+}
+
+// once sends a request to the collector and decodes the answer.
+func (c *client) once(ctx context.Context, t Target, method, path string, body []byte, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, t.Collector+path, bytes.NewReader(body))
+	if err != nil {
+		return permanent{err}
+	}
+	req.SetBasicAuth(t.ImportKey, "")
+	text, err := c.answer(req)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("no readable answer: %w", err)
+	}
+	return nil
 }
 
 // answer is the body of a 200. What is not, fails: for good, or to be sent again.

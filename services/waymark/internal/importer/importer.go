@@ -95,6 +95,7 @@ type project struct {
 }
 
 type importer struct {
+	certain  bool // the request before was answered
 	cfg      Config
 	deps     Deps
 	client   *client

@@ -11,12 +11,12 @@ import (
 	"github.com/waymark-analytics/waymark/services/waymark/internal/endpoints"
 )
 
-// journal remembers how far an import has been acknowledged. It saves work and keeps old rows from being sent into a log that
-// is far past them; what is sent twice nevertheless is recognised by its message ids.
+// journal remembers how far an import has been acknowledged, so that a run that was cut off goes on without writing a row twice.
 type journal struct {
 	path string // "" keeps nothing
 
 	Work    string           `json:"work"`    // hash of the installation and of all that decides rows and order: another one begins anew
+	Begun   bool             `json:"begun"`   // offsets hold the end of every partition before the first row
 	Rejects int64            `json:"rejects"` // refused rows sent to the dead letters
 	Rows    int64            `json:"rows"`    // sorted rows acknowledged
 	Refused int64            `json:"refused"` // of them, refused by the collector

@@ -40,47 +40,21 @@ func (c *client) vocabulary(ctx context.Context, project string) (vocabulary, er
 type request struct {
 	body  []byte
 	items []item // data is not kept
-	// span guards against rows that would be too late if the request is sent a second time: by then the log may hold all of
-	// it. Per project, latest is the latest time sent so far, oldest the oldest row of this request that is not too late now.
-	latest map[int]int64
-	oldest map[int]int64
 }
 
-func newRequest() *request {
-	return &request{latest: map[int]int64{}, oldest: map[int]int64{}}
+// fits says whether a row of this size may join the request.
+func (q *request) fits(size int) bool {
+	return len(q.items) == 0 || len(q.items) < requestRows && len(q.body)+size+16 <= requestBytes
 }
 
-// fits says whether a row at this time may join the request.
-func (q *request) fits(it item, at, bound int64, size int) bool {
-	if len(q.items) == 0 {
-		return true
-	}
-	if len(q.items) >= requestRows || len(q.body)+size+16 > requestBytes {
-		return false
-	}
-	oldest, some := q.oldest[it.project]
-	return !some || at-oldest <= bound
-}
-
-func (q *request) add(it item, at, bound int64, data []byte) {
+func (q *request) add(it item, data []byte) {
 	q.body = binary.AppendUvarint(q.body, uint64(len(data)))
 	q.body = append(q.body, data...)
 	it.data = nil
 	q.items = append(q.items, it)
-	latest, some := q.latest[it.project]
-	if some && at < latest-bound {
-		return
-	}
-	q.latest[it.project] = max(latest, at)
-	if oldest, some := q.oldest[it.project]; !some || at < oldest {
-		q.oldest[it.project] = at
-	}
 }
 
-func (q *request) reset() {
-	q.body, q.items = q.body[:0], q.items[:0]
-	clear(q.oldest)
-}
+func (q *request) reset() { q.body, q.items = q.body[:0], q.items[:0] }
 
 // sendRows sends the sorted rows behind those acknowledged already.
 func (im *importer) sendRows(ctx context.Context) error {
@@ -88,9 +62,11 @@ func (im *importer) sendRows(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	q := newRequest()
+	if err := im.begin(ctx); err != nil {
+		return err
+	}
+	q := &request{}
 	var data []byte
-	at := int64(0)
 	im.progress(Sending, im.journal.Rows, im.rows.count)
 	for n := int64(0); ; n++ {
 		it, err := next()
@@ -103,16 +79,15 @@ func (im *importer) sendRows(ctx context.Context) error {
 		if n < im.journal.Rows {
 			continue
 		}
-		if at, data, err = im.complete(it, data[:0]); err != nil {
+		if data, err = im.complete(it, data[:0]); err != nil {
 			return err
 		}
-		bound := im.bound(it.project)
-		if !q.fits(it, at, bound, len(data)) {
+		if !q.fits(len(data)) {
 			if err := im.sendRequest(ctx, q); err != nil {
 				return err
 			}
 		}
-		q.add(it, at, bound, data)
+		q.add(it, data)
 	}
 	if len(q.items) > 0 {
 		return im.sendRequest(ctx, q)
@@ -121,10 +96,10 @@ func (im *importer) sendRows(ctx context.Context) error {
 }
 
 // complete is the row as it is sent: with its message id, made of the import and the row where the file has none.
-func (im *importer) complete(it item, out []byte) (at int64, data []byte, err error) {
-	size, n := binary.Varint(it.data)
+func (im *importer) complete(it item, out []byte) (data []byte, err error) {
+	_, n := binary.Varint(it.data)
 	if n <= 0 {
-		return 0, nil, fmt.Errorf("row %d of the spool is damaged", it.row)
+		return nil, fmt.Errorf("row %d of the spool is damaged", it.row)
 	}
 	out = append(out, it.data[n+1:]...)
 	if it.data[n] == withoutID {
@@ -133,18 +108,31 @@ func (im *importer) complete(it item, out []byte) (at int64, data []byte, err er
 		out = binary.AppendUvarint(out, uint64(len(id)))
 		out = append(out, id...)
 	}
-	return size, out, nil
+	return out, nil
 }
 
 // messageID is the id of a row: ids in their byte order are the rows in theirs.
 func messageID(id string, row int64) string { return fmt.Sprintf("%s-%012d", id, row) }
 
-// bound is how far the times in one request of a project may lie apart: a little less than its lateness.
-func (im *importer) bound(project int) int64 {
-	lateness := im.projects[project].vocabulary.Lateness
-	return lateness - lateness/24
+// begin notes where the log ends before the first row is sent: what a lost answer leaves in doubt lies behind it.
+func (im *importer) begin(ctx context.Context) error {
+	if im.journal.Begun {
+		return nil
+	}
+	var answer struct {
+		Offsets map[string]int64 `json:"offsets"`
+	}
+	if err := im.client.call(ctx, http.MethodGet, "/v1/import/offsets", nil, &answer); err != nil {
+		return err
+	}
+	im.journal.Begun = true
+	im.journal.passed(answer.Offsets)
+	return im.journal.save()
 }
 
+// sendRequest sends rows and notes that they are acknowledged. The first request of a run, and one that was not answered, may be
+// in the log in part: the collector looks, behind the offsets of the last answer, and writes what is missing. So nothing is
+// written twice, and no row comes a second time when the log is far past it.
 func (im *importer) sendRequest(ctx context.Context, q *request) error {
 	var answer struct {
 		Accepted int64 `json:"accepted"`
@@ -154,9 +142,23 @@ func (im *importer) sendRequest(ctx context.Context, q *request) error {
 		} `json:"refused"`
 		Offsets map[string]int64 `json:"offsets"`
 	}
-	if err := im.client.call(ctx, http.MethodPost, "/v1/import/events?offsets=1", q.body, &answer); err != nil {
+	path := "/v1/import/events?offsets=1"
+	err := im.client.try(ctx, "POST /v1/import/events", func(ctx context.Context, t Target) error {
+		doubt := ""
+		if !im.certain {
+			since, err := json.Marshal(im.journal.Offsets)
+			if err != nil {
+				return permanent{err}
+			}
+			doubt = "&since=" + url.QueryEscape(string(since))
+		}
+		im.certain = false
+		return im.client.once(ctx, t, http.MethodPost, path+doubt, q.body, &answer)
+	})
+	if err != nil {
 		return err
 	}
+	im.certain = true
 	for _, r := range answer.Refused {
 		if r.Index < 0 || r.Index >= len(q.items) {
 			return fmt.Errorf("POST /v1/import/events: the answer refuses row %d of %d", r.Index, len(q.items))
@@ -264,7 +266,7 @@ func (im *importer) wait(ctx context.Context) error {
 	if len(im.journal.Offsets) == 0 {
 		return nil
 	}
-	most, least, moved := int64(-1), int64(math.MaxInt64), time.Now()
+	most, least, moved := int64(0), int64(math.MaxInt64), time.Now()
 	for {
 		var now int64
 		var causes string
@@ -280,7 +282,9 @@ func (im *importer) wait(ctx context.Context) error {
 			return err
 		}
 		if now == 0 {
-			im.progress(Waiting, 1, 1)
+			if most > 0 {
+				im.progress(Waiting, most, most)
+			}
 			return nil
 		}
 		most = max(most, now)
