@@ -181,7 +181,7 @@ func TestImportTellsOffsetsAndVocabulary(t *testing.T) {
 // A request whose answer was lost is sent again with the offsets behind which it may be: what is there is not written twice.
 func TestImportInDoubtWritesOnlyWhatIsMissing(t *testing.T) {
 	r := start(t, 3, anyProject)
-	before := r.do(http.MethodGet, "/v1/import/offsets", nil, "Key", importKey)
+	before := r.do(http.MethodGet, "/v1/import/offsets", "", "Key", importKey)
 	since := strings.TrimSuffix(strings.TrimPrefix(before.body, `{"offsets":`), "}")
 	if before.status != 200 || since != `{"0":0,"1":0,"2":0}` {
 		t.Fatalf("offsets: answer %d %s", before.status, before.body)
@@ -203,7 +203,7 @@ func TestImportInDoubtWritesOnlyWhatIsMissing(t *testing.T) {
 	if n := len(r.records(topic.Touchpoints)); n != 30 {
 		t.Fatalf("%d events in the log, want each of 30 once", n)
 	}
-	if got := r.do(http.MethodPost, "/v1/import/events?since=no", nil, "Key", importKey); got.status != 400 {
+	if got := r.do(http.MethodPost, "/v1/import/events?since=no", "", "Key", importKey); got.status != 400 {
 		t.Fatalf("answer %d %s", got.status, got.body)
 	}
 }
