@@ -41,7 +41,7 @@ func newHost() *host {
 func (h *host) launch(ctx context.Context, name string, s service) error {
 	h.stack.Push(name, s.Stop)
 	if err := s.Start(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("start %s: %w", name, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	stopping := make(chan struct{})
 	h.stack.Push(name+" watch", func(context.Context) error { close(stopping); return nil })

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+
+	"github.com/waymark-analytics/waymark/deploy/embedded"
 )
 
 type versionCmd struct {
@@ -25,7 +27,8 @@ func (c *versionCmd) Run(std *stdio) error {
 		Commit   string `json:"commit"`
 		Go       string `json:"go"`
 		Platform string `json:"platform"`
-	}{version, commit, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+		Engine   string `json:"engine"`
+	}{version, commit, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, embedded.Version}
 	if c.JSON {
 		return json.NewEncoder(std.Out).Encode(facts)
 	}
@@ -33,6 +36,6 @@ func (c *versionCmd) Run(std *stdio) error {
 	if facts.Commit != "" {
 		fmt.Fprintf(std.Out, "commit   %s\n", facts.Commit)
 	}
-	fmt.Fprintf(std.Out, "go       %s\nplatform %s\n", facts.Go, facts.Platform)
+	fmt.Fprintf(std.Out, "go       %s\nplatform %s\nengine   %s (the embedded ClickHouse that up fetches where there is none)\n", facts.Go, facts.Platform, facts.Engine)
 	return nil
 }
