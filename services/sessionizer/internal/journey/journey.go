@@ -185,8 +185,9 @@ func (p *Partition) keep(pr *project, offset int64, e *touchpoint.Event) kept {
 	if e.UserId != "" {
 		k.anon = t.strings.ID(e.AnonymousId)
 	}
-	if k.excluded = pr.program.isExcluded(e.Referrer); !k.excluded {
-		k.referrer = t.strings.ID(e.Referrer)
+	k.referrer = t.strings.ID(e.Referrer)
+	if k.excluded = pr.program.isExcluded(k.referrer); k.excluded {
+		k.referrer = 0
 	}
 	for _, field := range pr.program.hold {
 		value := canonical(event.Field(e, field))
@@ -576,9 +577,11 @@ func (p *Partition) end(name string) {
 
 // forget makes past of the kept events that no event still to come can touch.
 func (p *Partition) forget(pr *project, i uint32, w int64) {
-	at := p.at(i)
-	p.derive(at)
-	f := &p.fold
+	at, f := p.at(i), &p.fold
+	p.scratch = p.scratch[:0]
+	p.load(f, at)
+	f.rows = false
+	f.begin()
 	n, sessions := 0, 0 // what goes: a run of events from the first on that ends between two sessions
 	for j := range f.events {
 		if s := f.of[j]; s >= 0 {
@@ -603,7 +606,7 @@ func (p *Partition) forget(pr *project, i uint32, w int64) {
 	}
 }
 
-// passOn moves the first n events of p.fold, which has run, with their sessions into the past.
+// passOn moves the first n events of p.fold, which has begun, with their sessions into the past.
 func (p *Partition) passOn(pr *project, i uint32, n, sessions int) {
 	f := &p.fold
 	h := &f.past

@@ -20,6 +20,8 @@ type program struct {
 	rules *rules.Rules
 	texts *state.Strings // the partition's
 
+	byReferrer map[text]bool // whether it is excluded
+
 	gap, maxLength, slack, lateness, lapse int64
 	maxEvents                              int
 	zone                                   *time.Location
@@ -86,7 +88,7 @@ func compile(project string, r *rules.Rules, texts *state.Strings) *program {
 		splitMidnight: r.Split.Midnight, excluded: r.Referrer.Exclude, texts: texts,
 		cartAdd: texts.ID("cart_add"), cartRemove: texts.ID("cart_remove"), purchase: texts.ID("purchase"),
 		cartView: texts.ID("cart_view"), checkout: texts.ID("checkout"), payment: texts.ID("payment"), patience: ms(r.CartPatience()),
-		recovery: ms(r.Recovery), byStep: map[text]uint64{}, model: fmt.Sprintf("%s-%d", r.StageModel.Name, r.StageModel.Version),
+		recovery: ms(r.Recovery), byStep: map[text]uint64{}, byReferrer: map[text]bool{}, model: fmt.Sprintf("%s-%d", r.StageModel.Name, r.StageModel.Version),
 	}
 	for i := range r.Funnels {
 		f := &r.Funnels[i]
@@ -247,10 +249,19 @@ func (p *program) mask(e *touchpoint.Event) (mask uint64) {
 func canonical(v event.Value) string { return event.Text(v) }
 
 // isExcluded says whether a referrer counts as none: its host is, or is under, one of the excluded ones.
-func (p *program) isExcluded(referrer string) bool {
-	if referrer == "" || len(p.excluded) == 0 {
+func (p *program) isExcluded(referrer text) bool {
+	if referrer == 0 || len(p.excluded) == 0 {
 		return false
 	}
+	is, ok := p.byReferrer[referrer]
+	if !ok {
+		is = p.excludes(p.texts.Text(referrer))
+		p.byReferrer[referrer] = is
+	}
+	return is
+}
+
+func (p *program) excludes(referrer string) bool {
 	u, err := url.Parse(referrer)
 	if err != nil {
 		return false

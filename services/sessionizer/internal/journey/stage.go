@@ -51,9 +51,10 @@ func (s *standing) apply(f *fold, e *kept) {
 	}
 	forward, back := -1, -1 // rules: the furthest target, the first in the file of equals; only without one a way back
 	var forwardFor, backFor []match
+	many, hit := len(p.triggers) > 64, p.triggered(e)
 	for i := range p.stages {
 		rule := &p.stages[i]
-		if !rule.when.match(e) {
+		if many && !rule.when.match(e) || !many && hit>>i&1 == 0 {
 			continue
 		}
 		found, ok := s.complete(rule, e)
