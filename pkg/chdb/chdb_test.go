@@ -4,7 +4,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/ClickHouse/ch-go/proto"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/waymark-analytics/waymark/pkg/chdb"
@@ -44,29 +43,15 @@ func TestRepeatedInsertIsDroppedInTableAndView(t *testing.T) {
 	db, _ := chdbtest.New(t)
 	insert := func(token string, sign int8) {
 		t.Helper()
-		var project, funnel, scope, session proto.ColStr
-		var signs proto.ColInt8
-		var version proto.ColUInt64
-		var steps proto.ColUInt8
-		project.Append("p")
-		funnel.Append("f")
-		scope.Append("session")
-		session.Append("s")
-		signs.Append(sign)
-		version.Append(7)
-		steps.Append(1)
-		numbers := proto.NewArray[uint8](new(proto.ColUInt8))
-		numbers.Append([]uint8{1, 2})
-		err := db.Insert(t.Context(), chdb.Insert{Table: "entrants", Token: token, Input: proto.Input{
-			{Name: "project", Data: project},
-			{Name: "funnel", Data: funnel},
-			{Name: "scope", Data: scope},
-			{Name: "session_id", Data: session},
-			{Name: "sign", Data: signs},
-			{Name: "version", Data: version},
-			{Name: "step_nos", Data: numbers},
-		}})
-		if err != nil {
+		b := chdb.NewBlock("entrants")
+		b.Text("project").Append("p")
+		b.Text("funnel").Append("f")
+		b.Low("scope").Append("session")
+		b.Text("session_id").Append("s")
+		b.Int8("sign").Append(sign)
+		b.UInt64("version").Append(7)
+		b.UInt8Lists("step_nos").Append([]uint8{1, 2})
+		if err := db.Insert(t.Context(), b, token); err != nil {
 			t.Fatal(err)
 		}
 	}

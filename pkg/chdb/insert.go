@@ -12,40 +12,33 @@ import (
 	"go.uber.org/zap"
 )
 
-// Insert is one block for one table.
-type Insert struct {
-	Table string // in database Store
-	// Token makes the insert repeatable: another one with the same token, whatever its rows, is dropped.
-	Token string
-	Input proto.Input
-}
-
-// Insert writes one block in one insert. After an error whether the rows are stored is unknown, unless the server said no:
-// the same insert with the same token may follow.
-func (db *DB) Insert(ctx context.Context, in Insert) error {
-	if len(in.Input) == 0 || in.Input[0].Data.Rows() == 0 {
+// Insert writes a block in one insert; the token makes it repeatable: another insert into the table with the same token,
+// whatever its rows, is dropped. After an error whether the rows are stored is unknown, unless the server said no: the same
+// insert may follow.
+func (db *DB) Insert(ctx context.Context, b *Block, token string) error {
+	if b.Rows() == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, db.c.ReadTimeout)
 	defer cancel()
 	conn, err := db.inserter(ctx)
 	if err != nil {
-		return fmt.Errorf("insert into %s: %w", in.Table, err)
+		return fmt.Errorf("insert into %s: %w", b.Table, err)
 	}
-	names := make([]string, 0, len(in.Input))
-	for _, column := range in.Input {
+	names := make([]string, 0, len(b.input))
+	for _, column := range b.input {
 		names = append(names, "`"+column.Name+"`")
 	}
 	q := ch.Query{
-		Body:  "INSERT INTO " + Store + "." + in.Table + " (" + strings.Join(names, ", ") + ") VALUES",
-		Input: in.Input,
+		Body:  "INSERT INTO " + Store + "." + b.Table + " (" + strings.Join(names, ", ") + ") VALUES",
+		Input: b.input,
 	}
-	if in.Token != "" {
-		q.Settings = append(q.Settings, ch.Setting{Key: "insert_deduplication_token", Value: in.Token, Important: true})
+	if token != "" {
+		q.Settings = append(q.Settings, ch.Setting{Key: "insert_deduplication_token", Value: token, Important: true})
 	}
 	if err := conn.client.Do(ctx, q); err != nil {
 		_ = conn.close() // what is left on the wire is unknown
-		return fmt.Errorf("insert into %s: %w", in.Table, err)
+		return fmt.Errorf("insert into %s: %w", b.Table, err)
 	}
 	select {
 	case db.inserts <- conn:

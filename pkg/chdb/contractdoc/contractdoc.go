@@ -4,10 +4,12 @@ package contractdoc
 
 import (
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/waymark-analytics/waymark/pkg/chdb"
+	"github.com/waymark-analytics/waymark/schemas"
 )
 
 //go:generate go test -run TestContractPageIsCurrent -update .
@@ -26,18 +28,19 @@ type Column struct {
 
 // Views reads the definitions in the binary, sorted by name.
 func Views() ([]View, error) {
-	all, err := chdb.Views()
+	paths, err := fs.Glob(schemas.ClickHouse, "clickhouse/contract/*.sql")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("views in the binary: %w", err)
 	}
 	var out []View
-	for _, v := range all {
-		name, ok := strings.CutPrefix(v.Name, chdb.Contract+".")
-		if !ok {
-			continue
+	for _, path := range paths {
+		sql, err := schemas.ClickHouse.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("views in the binary: %w", err)
 		}
+		name := strings.TrimSuffix(filepath.Base(path), ".sql")
 		view := View{Name: name}
-		for line := range strings.Lines(v.SQL) {
+		for line := range strings.Lines(string(sql)) {
 			line = strings.TrimSpace(line)
 			comment, ok := strings.CutPrefix(line, "COMMENT ")
 			if ok {
@@ -50,12 +53,12 @@ func Views() ([]View, error) {
 			column, rest, _ := strings.Cut(line[1:], "` ")
 			kind, comment, ok := strings.Cut(rest, " COMMENT ")
 			if !ok {
-				return nil, fmt.Errorf("view %s: column %s has no comment", v.Name, column)
+				return nil, fmt.Errorf("view %s: column %s has no comment", name, column)
 			}
 			view.Columns = append(view.Columns, Column{Name: column, Type: kind, Comment: text(strings.TrimSuffix(comment, ","))})
 		}
 		if view.Comment == "" || len(view.Columns) == 0 {
-			return nil, fmt.Errorf("view %s: no comment or no columns", v.Name)
+			return nil, fmt.Errorf("view %s: no comment or no columns", name)
 		}
 		out = append(out, view)
 	}

@@ -39,7 +39,7 @@ func BenchmarkEventColumns(b *testing.B) {
 	b.SetBytes(int64(bytes))
 	b.ReportAllocs()
 	for b.Loop() {
-		block.reset()
+		block.Reset()
 		for i, value := range values {
 			e.Reset()
 			if err := e.UnmarshalVTUnsafe(value); err != nil {
@@ -47,8 +47,8 @@ func BenchmarkEventColumns(b *testing.B) {
 			}
 			block.append(&e, session, 3, int64(i))
 		}
-		if block.rows() != rows {
-			b.Fatalf("%d rows", block.rows())
+		if block.Rows() != rows {
+			b.Fatalf("%d rows", block.Rows())
 		}
 	}
 	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")

@@ -3,9 +3,9 @@ package batch
 import (
 	"strconv"
 
-	"github.com/ClickHouse/ch-go/proto"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/waymark-analytics/waymark/pkg/chdb"
 	"github.com/waymark-analytics/waymark/schemas/touchpoint"
 )
 
@@ -19,39 +19,39 @@ const (
 
 // eventBlock is the columns of `events` and of `events_too_late`.
 type eventBlock struct {
-	block
-	project, person, messageID, sessionID               texts
-	anonymousID, userID, url, path, title, referrer     texts
-	productID, cartID, orderID                          texts
-	products, properties, commerce, context             texts
-	source, name, step, channel                         lows
-	campaign, campaignSource, campaignMedium            lows
-	device, os, browser, country, app, currency, coupon lows
-	occurredAt, receivedAt                              times
-	flags                                               lowLists
-	loadTime, price, quantity, revenue, offset          *proto.ColInt64
-	given                                               *proto.ColUInt8
-	bot                                                 *proto.ColBool
-	partition                                           *proto.ColUInt16
+	*chdb.Block
+	project, person, messageID, sessionID               *chdb.Text
+	anonymousID, userID, url, path, title, referrer     *chdb.Text
+	productID, cartID, orderID                          *chdb.Text
+	products, properties, commerce, context             *chdb.Text
+	source, name, step, channel                         *chdb.Low
+	campaign, campaignSource, campaignMedium            *chdb.Low
+	device, os, browser, country, app, currency, coupon *chdb.Low
+	occurredAt, receivedAt                              chdb.Time
+	flags                                               *chdb.TextList
+	loadTime, price, quantity, revenue, offset          *chdb.Int64
+	given                                               *chdb.UInt8
+	bot                                                 *chdb.Bool
+	partition                                           *chdb.UInt16
 	room                                                []byte
 }
 
 func newEventBlock(table string) *eventBlock {
-	b := &eventBlock{block: block{table: table}}
-	b.project, b.person, b.occurredAt = b.text("project"), b.text("person"), b.time("occurred_at")
-	b.messageID, b.sessionID = b.text("message_id"), b.text("session_id")
-	b.source, b.name, b.step, b.channel = b.low("source"), b.low("name"), b.low("step"), b.low("channel")
-	b.anonymousID, b.userID, b.receivedAt = b.text("anonymous_id"), b.text("user_id"), b.time("received_at")
-	b.flags = b.lowList("flags")
-	b.url, b.path, b.title, b.referrer = b.text("url"), b.text("path"), b.text("title"), b.text("referrer")
-	b.campaign, b.campaignSource, b.campaignMedium = b.low("campaign"), b.low("campaign_source"), b.low("campaign_medium")
-	b.device, b.os, b.browser, b.country, b.app = b.low("device"), b.low("os"), b.low("browser"), b.low("country"), b.low("app_version")
-	b.loadTime, b.bot = b.int64("load_time"), b.bool("bot")
-	b.productID, b.cartID, b.orderID = b.text("product_id"), b.text("cart_id"), b.text("order_id")
-	b.currency, b.coupon = b.low("currency"), b.low("coupon")
-	b.price, b.quantity, b.revenue, b.given = b.int64("price"), b.int64("quantity"), b.int64("revenue"), b.uint8("given")
-	b.products, b.properties, b.commerce, b.context = b.text("products"), b.text("properties"), b.text("commerce"), b.text("context")
-	b.partition, b.offset = b.uint16("_partition"), b.int64("_offset")
+	b := &eventBlock{Block: chdb.NewBlock(table)}
+	b.project, b.person, b.occurredAt = b.Text("project"), b.Text("person"), b.Time("occurred_at")
+	b.messageID, b.sessionID = b.Text("message_id"), b.Text("session_id")
+	b.source, b.name, b.step, b.channel = b.Low("source"), b.Low("name"), b.Low("step"), b.Low("channel")
+	b.anonymousID, b.userID, b.receivedAt = b.Text("anonymous_id"), b.Text("user_id"), b.Time("received_at")
+	b.flags = b.LowLists("flags")
+	b.url, b.path, b.title, b.referrer = b.Text("url"), b.Text("path"), b.Text("title"), b.Text("referrer")
+	b.campaign, b.campaignSource, b.campaignMedium = b.Low("campaign"), b.Low("campaign_source"), b.Low("campaign_medium")
+	b.device, b.os, b.browser, b.country, b.app = b.Low("device"), b.Low("os"), b.Low("browser"), b.Low("country"), b.Low("app_version")
+	b.loadTime, b.bot = b.Int64("load_time"), b.Bool("bot")
+	b.productID, b.cartID, b.orderID = b.Text("product_id"), b.Text("cart_id"), b.Text("order_id")
+	b.currency, b.coupon = b.Low("currency"), b.Low("coupon")
+	b.price, b.quantity, b.revenue, b.given = b.Int64("price"), b.Int64("quantity"), b.Int64("revenue"), b.UInt8("given")
+	b.products, b.properties, b.commerce, b.context = b.Text("products"), b.Text("properties"), b.Text("commerce"), b.Text("context")
+	b.partition, b.offset = b.UInt16("_partition"), b.Int64("_offset")
 	return b
 }
 
@@ -65,7 +65,7 @@ func (b *eventBlock) append(e *touchpoint.Event, session []byte, partition int32
 		b.room = append(append(b.room[:0], "a:"...), e.AnonymousId...)
 	}
 	b.person.AppendBytes(b.room)
-	b.occurredAt.AppendRaw(millis(e.OccurredAt))
+	b.occurredAt.Append(e.OccurredAt)
 	b.messageID.Append(e.MessageId)
 	b.sessionID.AppendBytes(session)
 	b.source.Append(e.Source)
@@ -74,7 +74,7 @@ func (b *eventBlock) append(e *touchpoint.Event, session []byte, partition int32
 	b.channel.Append(e.Channel)
 	b.anonymousID.Append(e.AnonymousId)
 	b.userID.Append(e.UserId)
-	b.receivedAt.AppendRaw(millis(e.ReceivedAt))
+	b.receivedAt.Append(e.ReceivedAt)
 	b.flags.Append(e.Flags)
 	b.url.Append(e.Url)
 	b.path.Append(e.Path)
@@ -95,7 +95,7 @@ func (b *eventBlock) append(e *touchpoint.Event, session []byte, partition int32
 	b.currency.Append(e.Currency)
 	b.coupon.Append(e.Coupon)
 	var given uint8
-	number := func(column *proto.ColInt64, n *int64, bit uint8) {
+	number := func(column *chdb.Int64, n *int64, bit uint8) {
 		if n == nil {
 			column.Append(0)
 			return

@@ -5,62 +5,60 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ClickHouse/ch-go/proto"
-
+	"github.com/waymark-analytics/waymark/pkg/chdb"
 	"github.com/waymark-analytics/waymark/schemas/deadletter"
 	"github.com/waymark-analytics/waymark/schemas/facts"
 )
 
 // sessionBlock is the columns of `sessions`.
 type sessionBlock struct {
-	block
-	project, person, sessionID, entry, exit, referrer         texts
-	startedAt, endedAt                                        times
-	sign                                                      *proto.ColInt8
-	version                                                   *proto.ColUInt64
-	number, events, pageViews, adds, removes, orders          *proto.ColUInt32
-	campaign, campaignSource, campaignMedium, channel, device lows
-	browser, country, app, stageStart, stageEnd, rules        lows
-	steps, funnels, currencies, flags                         lowLists
-	stepTimes                                                 timeLists
-	furthest                                                  *proto.ColArr[uint8]
-	amounts                                                   *proto.ColArr[int64]
-	abandoned, runaway, bot                                   *proto.ColBool
-	partition                                                 *proto.ColUInt16
-	offset                                                    *proto.ColInt64
+	*chdb.Block
+	project, person, sessionID, entry, exit, referrer         *chdb.Text
+	startedAt, endedAt                                        chdb.Time
+	sign                                                      *chdb.Int8
+	version                                                   *chdb.UInt64
+	number, events, pageViews, adds, removes, orders          *chdb.UInt32
+	campaign, campaignSource, campaignMedium, channel, device *chdb.Low
+	browser, country, app, stageStart, stageEnd, rules        *chdb.Low
+	steps, funnels, currencies, flags                         *chdb.TextList
+	stepTimes                                                 *chdb.TimeList
+	furthest                                                  *chdb.List[uint8]
+	amounts                                                   *chdb.List[int64]
+	abandoned, runaway, bot                                   *chdb.Bool
+	partition                                                 *chdb.UInt16
+	offset                                                    *chdb.Int64
 	hex                                                       []byte
-	times                                                     []proto.DateTime64
 	places                                                    []uint8
 }
 
 func newSessionBlock() *sessionBlock {
-	b := &sessionBlock{block: block{table: "sessions"}}
-	b.project, b.person, b.startedAt, b.sessionID = b.text("project"), b.text("person"), b.time("started_at"), b.text("session_id")
-	b.sign, b.version, b.number, b.endedAt = b.int8("sign"), b.uint64("version"), b.uint32("number"), b.time("ended_at")
-	b.events, b.pageViews = b.uint32("events"), b.uint32("page_views")
-	b.entry, b.exit, b.referrer = b.text("entry_page"), b.text("exit_page"), b.text("referrer")
-	b.campaign, b.campaignSource, b.campaignMedium = b.low("campaign"), b.low("campaign_source"), b.low("campaign_medium")
-	b.channel, b.device, b.browser, b.country, b.app = b.low("channel"), b.low("device"), b.low("browser"), b.low("country"), b.low("app_version")
-	b.steps, b.stepTimes = b.lowList("steps"), b.timeList("step_times")
-	b.funnels, b.furthest = b.lowList("furthest_funnels"), add(&b.block, "furthest_steps", new(proto.ColUInt8).Array())
-	b.stageStart, b.stageEnd = b.low("stage_start"), b.low("stage_end")
-	b.adds, b.removes, b.abandoned, b.orders = b.uint32("cart_adds"), b.uint32("cart_removes"), b.bool("abandoned"), b.uint32("orders")
-	b.currencies, b.amounts = b.lowList("revenue_currencies"), add(&b.block, "revenue_amounts", new(proto.ColInt64).Array())
-	b.runaway, b.bot, b.flags, b.rules = b.bool("runaway"), b.bool("bot"), b.lowList("flags"), b.low("rule_version")
-	b.partition, b.offset = b.uint16("_partition"), b.int64("_offset")
+	b := &sessionBlock{Block: chdb.NewBlock("sessions")}
+	b.project, b.person, b.startedAt, b.sessionID = b.Text("project"), b.Text("person"), b.Time("started_at"), b.Text("session_id")
+	b.sign, b.version, b.number, b.endedAt = b.Int8("sign"), b.UInt64("version"), b.UInt32("number"), b.Time("ended_at")
+	b.events, b.pageViews = b.UInt32("events"), b.UInt32("page_views")
+	b.entry, b.exit, b.referrer = b.Text("entry_page"), b.Text("exit_page"), b.Text("referrer")
+	b.campaign, b.campaignSource, b.campaignMedium = b.Low("campaign"), b.Low("campaign_source"), b.Low("campaign_medium")
+	b.channel, b.device, b.browser, b.country, b.app = b.Low("channel"), b.Low("device"), b.Low("browser"), b.Low("country"), b.Low("app_version")
+	b.steps, b.stepTimes = b.LowLists("steps"), b.TimeLists("step_times")
+	b.funnels, b.furthest = b.LowLists("furthest_funnels"), b.UInt8Lists("furthest_steps")
+	b.stageStart, b.stageEnd = b.Low("stage_start"), b.Low("stage_end")
+	b.adds, b.removes, b.abandoned, b.orders = b.UInt32("cart_adds"), b.UInt32("cart_removes"), b.Bool("abandoned"), b.UInt32("orders")
+	b.currencies, b.amounts = b.LowLists("revenue_currencies"), b.Int64Lists("revenue_amounts")
+	b.runaway, b.bot, b.flags, b.rules = b.Bool("runaway"), b.Bool("bot"), b.LowLists("flags"), b.Low("rule_version")
+	b.partition, b.offset = b.UInt16("_partition"), b.Int64("_offset")
 	return b
 }
 
 func (b *sessionBlock) append(s *facts.Session, partition int32, offset int64) {
 	b.project.Append(s.Project)
 	b.person.Append(s.Person)
-	b.startedAt.AppendRaw(millis(s.StartedAt))
+	b.startedAt.Append(s.StartedAt)
 	b.hex = hex.AppendEncode(b.hex[:0], s.SessionId)
 	b.sessionID.AppendBytes(b.hex)
 	b.sign.Append(int8(s.Sign))
 	b.version.Append(s.Version)
 	b.number.Append(s.Number)
-	b.endedAt.AppendRaw(millis(s.EndedAt))
+	b.endedAt.Append(s.EndedAt)
 	b.events.Append(s.Events)
 	b.pageViews.Append(s.PageViews)
 	b.entry.Append(s.EntryPage)
@@ -75,8 +73,7 @@ func (b *sessionBlock) append(s *facts.Session, partition int32, offset int64) {
 	b.country.Append(s.Country)
 	b.app.Append(s.AppVersion)
 	b.steps.Append(s.Steps)
-	b.times = millisList(s.StepTimes, b.times)
-	b.stepTimes.Append(b.times)
+	b.stepTimes.Append(s.StepTimes)
 	b.funnels.Append(s.FurthestFunnels)
 	b.places = b.places[:0]
 	for _, step := range s.FurthestSteps {
@@ -101,29 +98,29 @@ func (b *sessionBlock) append(s *facts.Session, partition int32, offset int64) {
 
 // entrantBlock is the columns of `entrants`.
 type entrantBlock struct {
-	block
-	project, funnel, person, sessionID             texts
-	scope, channel, device, country, campaign, app lows
-	startedAt                                      times
-	sign                                           *proto.ColInt8
-	version                                        *proto.ColUInt64
-	furthest                                       *proto.ColUInt8
-	reached                                        *proto.ColArr[uint8]
-	reachedAt                                      timeLists
-	partition                                      *proto.ColUInt16
-	offset                                         *proto.ColInt64
+	*chdb.Block
+	project, funnel, person, sessionID             *chdb.Text
+	scope, channel, device, country, campaign, app *chdb.Low
+	startedAt                                      chdb.Time
+	sign                                           *chdb.Int8
+	version                                        *chdb.UInt64
+	furthest                                       *chdb.UInt8
+	reached                                        *chdb.List[uint8]
+	reachedAt                                      *chdb.TimeList
+	partition                                      *chdb.UInt16
+	offset                                         *chdb.Int64
 	hex                                            []byte
 	places                                         []uint8
-	times                                          []proto.DateTime64
+	times                                          []int64
 }
 
 func newEntrantBlock() *entrantBlock {
-	b := &entrantBlock{block: block{table: "entrants"}}
-	b.project, b.funnel, b.scope, b.person = b.text("project"), b.text("funnel"), b.low("scope"), b.text("person")
-	b.startedAt, b.sessionID, b.sign, b.version = b.time("started_at"), b.text("session_id"), b.int8("sign"), b.uint64("version")
-	b.furthest, b.reached, b.reachedAt = b.uint8("furthest"), add(&b.block, "step_nos", new(proto.ColUInt8).Array()), b.timeList("times")
-	b.channel, b.device, b.country, b.campaign, b.app = b.low("channel"), b.low("device"), b.low("country"), b.low("campaign"), b.low("app_version")
-	b.partition, b.offset = b.uint16("_partition"), b.int64("_offset")
+	b := &entrantBlock{Block: chdb.NewBlock("entrants")}
+	b.project, b.funnel, b.scope, b.person = b.Text("project"), b.Text("funnel"), b.Low("scope"), b.Text("person")
+	b.startedAt, b.sessionID, b.sign, b.version = b.Time("started_at"), b.Text("session_id"), b.Int8("sign"), b.UInt64("version")
+	b.furthest, b.reached, b.reachedAt = b.UInt8("furthest"), b.UInt8Lists("step_nos"), b.TimeLists("times")
+	b.channel, b.device, b.country, b.campaign, b.app = b.Low("channel"), b.Low("device"), b.Low("country"), b.Low("campaign"), b.Low("app_version")
+	b.partition, b.offset = b.UInt16("_partition"), b.Int64("_offset")
 	return b
 }
 
@@ -149,7 +146,7 @@ func (b *entrantBlock) append(def *facts.FunnelDef, e *facts.Entrant, partition 
 			required++
 		}
 		if ok {
-			b.places, b.times = append(b.places, uint8(i+1)), append(b.times, millis(at))
+			b.places, b.times = append(b.places, uint8(i+1)), append(b.times, at)
 		}
 	}
 	if int(e.Furthest) > required {
@@ -159,7 +156,7 @@ func (b *entrantBlock) append(def *facts.FunnelDef, e *facts.Entrant, partition 
 	b.funnel.Append(def.Name)
 	b.scope.Append(def.Scope)
 	b.person.Append(e.Person)
-	b.startedAt.AppendRaw(millis(e.StartedAt))
+	b.startedAt.Append(e.StartedAt)
 	b.hex = hex.AppendEncode(b.hex[:0], e.SessionId)
 	b.sessionID.AppendBytes(b.hex)
 	b.sign.Append(int8(e.Sign))
@@ -179,18 +176,18 @@ func (b *entrantBlock) append(def *facts.FunnelDef, e *facts.Entrant, partition 
 
 // moveBlock is the columns of `events_moved`.
 type moveBlock struct {
-	block
-	partition                             *proto.ColUInt16
-	offset, version                       *proto.ColInt64
-	project, oldPerson, person, sessionID texts
-	occurredAt                            times
+	*chdb.Block
+	partition                             *chdb.UInt16
+	offset, version                       *chdb.Int64
+	project, oldPerson, person, sessionID *chdb.Text
+	occurredAt                            chdb.Time
 	hex                                   []byte
 }
 
 func newMoveBlock() *moveBlock {
-	b := &moveBlock{block: block{table: "events_moved"}}
-	b.partition, b.offset, b.project, b.occurredAt = b.uint16("_partition"), b.int64("_offset"), b.text("project"), b.time("occurred_at")
-	b.oldPerson, b.person, b.sessionID, b.version = b.text("old_person"), b.text("person"), b.text("session_id"), b.int64("version")
+	b := &moveBlock{Block: chdb.NewBlock("events_moved")}
+	b.partition, b.offset, b.project, b.occurredAt = b.UInt16("_partition"), b.Int64("_offset"), b.Text("project"), b.Time("occurred_at")
+	b.oldPerson, b.person, b.sessionID, b.version = b.Text("old_person"), b.Text("person"), b.Text("session_id"), b.Int64("version")
 	return b
 }
 
@@ -198,7 +195,7 @@ func (b *moveBlock) append(m *facts.Move, partition int32) {
 	b.partition.Append(uint16(partition))
 	b.offset.Append(m.Offset)
 	b.project.Append(m.Project)
-	b.occurredAt.AppendRaw(millis(m.OccurredAt))
+	b.occurredAt.Append(m.OccurredAt)
 	b.oldPerson.Append(m.OldPerson)
 	b.person.Append(m.Person)
 	b.hex = hex.AppendEncode(b.hex[:0], m.SessionId)
@@ -208,50 +205,50 @@ func (b *moveBlock) append(m *facts.Move, partition int32) {
 
 // watermarkBlock is the columns of `watermarks`.
 type watermarkBlock struct {
-	block
-	project       texts
-	partition     *proto.ColUInt16
-	watermark, at times
-	gap, offset   *proto.ColInt64
+	*chdb.Block
+	project       *chdb.Text
+	partition     *chdb.UInt16
+	watermark, at chdb.Time
+	gap, offset   *chdb.Int64
 }
 
 func newWatermarkBlock() *watermarkBlock {
-	b := &watermarkBlock{block: block{table: "watermarks"}}
-	b.project, b.partition, b.watermark, b.at = b.text("project"), b.uint16("_partition"), b.time("watermark"), b.time("at")
-	b.gap, b.offset = b.int64("gap"), b.int64("_offset")
+	b := &watermarkBlock{Block: chdb.NewBlock("watermarks")}
+	b.project, b.partition, b.watermark, b.at = b.Text("project"), b.UInt16("_partition"), b.Time("watermark"), b.Time("at")
+	b.gap, b.offset = b.Int64("gap"), b.Int64("_offset")
 	return b
 }
 
 func (b *watermarkBlock) append(w *facts.Watermark, gap time.Duration, partition int32, offset int64) {
 	b.project.Append(w.Project)
 	b.partition.Append(uint16(partition))
-	b.watermark.AppendRaw(millis(w.Watermark))
-	b.at.AppendRaw(millis(w.At))
+	b.watermark.Append(w.Watermark)
+	b.at.Append(w.At)
 	b.gap.Append(gap.Milliseconds())
 	b.offset.Append(offset)
 }
 
 // refusedBlock is the columns of `refused`.
 type refusedBlock struct {
-	block
-	project, detail, messageID texts
-	source, reason, app        lows
-	receivedAt                 times
-	partition                  *proto.ColUInt16
-	offset                     *proto.ColInt64
+	*chdb.Block
+	project, detail, messageID *chdb.Text
+	source, reason, app        *chdb.Low
+	receivedAt                 chdb.Time
+	partition                  *chdb.UInt16
+	offset                     *chdb.Int64
 }
 
 func newRefusedBlock() *refusedBlock {
-	b := &refusedBlock{block: block{table: "refused"}}
-	b.project, b.receivedAt, b.source, b.reason = b.text("project"), b.time("received_at"), b.low("source"), b.low("reason")
-	b.detail, b.messageID, b.app = b.text("detail"), b.text("message_id"), b.low("app_version")
-	b.partition, b.offset = b.uint16("_partition"), b.int64("_offset")
+	b := &refusedBlock{Block: chdb.NewBlock("refused")}
+	b.project, b.receivedAt, b.source, b.reason = b.Text("project"), b.Time("received_at"), b.Low("source"), b.Low("reason")
+	b.detail, b.messageID, b.app = b.Text("detail"), b.Text("message_id"), b.Low("app_version")
+	b.partition, b.offset = b.UInt16("_partition"), b.Int64("_offset")
 	return b
 }
 
 func (b *refusedBlock) append(l *deadletter.Letter, partition int32, offset int64) {
 	b.project.Append(l.Project)
-	b.receivedAt.AppendRaw(millis(l.ReceivedAt))
+	b.receivedAt.Append(l.ReceivedAt)
 	b.source.Append(l.Source)
 	b.reason.Append(l.Reason)
 	b.detail.Append(l.Detail)

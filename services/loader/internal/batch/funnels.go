@@ -1,10 +1,10 @@
 package batch
 
 import (
-	"github.com/ClickHouse/ch-go/proto"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/waymark-analytics/waymark/pkg/chdb"
 	"github.com/waymark-analytics/waymark/pkg/event"
 	"github.com/waymark-analytics/waymark/pkg/rules"
 	"github.com/waymark-analytics/waymark/schemas/facts"
@@ -12,23 +12,23 @@ import (
 
 // funnelBlock is the columns of `funnel_defs`.
 type funnelBlock struct {
-	block
-	project, funnel, rules texts
-	scope                  lows
-	version                *proto.ColInt64
-	steps                  lowLists
-	optional               *proto.ColArr[bool]
-	fields                 *proto.ColArr[[]string]
-	values                 *proto.ColArr[[][]string]
+	*chdb.Block
+	project, funnel, rules *chdb.Text
+	scope                  *chdb.Low
+	version                *chdb.Int64
+	steps                  *chdb.TextList
+	optional               *chdb.List[bool]
+	fields                 *chdb.List[[]string]
+	values                 *chdb.List[[][]string]
 }
 
 func newFunnelBlock() *funnelBlock {
-	b := &funnelBlock{block: block{table: "funnel_defs"}}
-	b.project, b.funnel, b.scope, b.version = b.text("project"), b.text("funnel"), b.low("scope"), b.int64("version")
-	b.steps, b.optional = b.textList("steps"), add(&b.block, "optional", new(proto.ColBool).Array())
-	b.fields = add(&b.block, "fields", proto.NewArray(new(proto.ColStr).Array()))
-	b.values = add(&b.block, "values", proto.NewArray(proto.NewArray(new(proto.ColStr).Array())))
-	b.rules = b.text("rule_version")
+	b := &funnelBlock{Block: chdb.NewBlock("funnel_defs")}
+	b.project, b.funnel, b.scope, b.version = b.Text("project"), b.Text("funnel"), b.Low("scope"), b.Int64("version")
+	b.steps, b.optional = b.TextLists("steps"), b.BoolLists("optional")
+	b.fields = b.TextLists2("fields")
+	b.values = b.TextLists3("values")
+	b.rules = b.Text("rule_version")
 	return b
 }
 

@@ -16,7 +16,7 @@ import (
 
 // Store is the database as a lane uses it.
 type Store interface {
-	Insert(ctx context.Context, in chdb.Insert) error
+	Insert(ctx context.Context, b *chdb.Block, token string) error
 	Select(ctx context.Context, into any, sql string, args ...any) error
 	Exec(ctx context.Context, sql string, args ...any) error
 }
@@ -430,7 +430,7 @@ func clone[T any](s []T) []T { return append([]T(nil), s...) }
 // row behind it is somebody else's. Until that is known the same row is written again.
 func (l *Lane) claim(ctx context.Context) error {
 	for {
-		wrote := l.try(ctx, "batches", func() error { return l.d.Store.Insert(ctx, l.row.insert()) })
+		wrote := l.try(ctx, "batches", func() error { return l.d.Store.Insert(ctx, l.row.block(), l.row.claim()) })
 		if wrote != nil {
 			return wrote
 		}
@@ -458,11 +458,11 @@ func (l *Lane) note(ctx context.Context, cause string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	b := &block{table: "causes"}
-	b.uint16("lane").Append(uint16(l.c.Lane))
-	b.time("at").Append(time.Now())
-	b.text("cause").Append(cause)
-	if err := l.d.Store.Insert(ctx, chdb.Insert{Table: b.table, Input: b.input}); err != nil {
+	b := chdb.NewBlock("causes")
+	b.UInt16("lane").Append(uint16(l.c.Lane))
+	b.Time("at").Append(time.Now().UnixMilli())
+	b.Text("cause").Append(cause)
+	if err := l.d.Store.Insert(ctx, b, ""); err != nil {
 		l.d.Log.Debug("note the cause", zap.Error(err))
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ClickHouse/ch-go/proto"
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/waymark-analytics/waymark/pkg/chdb"
@@ -88,45 +87,48 @@ func (r *row) token() string {
 	return fmt.Sprintf("%d:%d:%d:%016x", r.Generation, r.Lane, r.Seq, h.Sum64())
 }
 
-func (r *row) insert() chdb.Insert {
-	b := &block{table: "batches"}
-	b.uint16("lane").Append(r.Lane)
-	b.uint64("seq").Append(r.Seq)
-	b.uint32("generation").Append(r.Generation)
-	b.text("loader").Append(r.Loader)
-	b.time("written_at").Append(r.WrittenAt)
-	list(b, "partition", new(proto.ColUInt16), r.Partition)
-	list(b, "facts_next", new(proto.ColInt64), r.FactsNext)
-	list(b, "facts_end", new(proto.ColInt64), r.FactsEnd)
-	list(b, "touchpoints_next", new(proto.ColInt64), r.TouchpointsNext)
-	list(b, "touchpoints_end", new(proto.ColInt64), r.TouchpointsEnd)
-	list(b, "clock", new(proto.ColDateTime64).WithPrecision(proto.PrecisionMilli), r.Clock)
-	list(b, "hash", new(proto.ColUInt64), r.Hash)
-	list(b, "dead_partition", new(proto.ColUInt16), r.DeadPartition)
-	list(b, "dead_from", new(proto.ColInt64), r.DeadFrom)
-	list(b, "dead_next", new(proto.ColInt64), r.DeadNext)
-	list(b, "dead_end", new(proto.ColInt64), r.DeadEnd)
-	list(b, "frame_partition", new(proto.ColUInt16), r.FramePartition)
-	list(b, "frame_offset", new(proto.ColInt64), r.FrameOffset)
-	list(b, "frame_parts", new(proto.ColUInt32), r.FrameParts)
-	list(b, "frame_from", new(proto.ColInt64), r.FrameFrom)
-	list(b, "frame_to", new(proto.ColInt64), r.FrameTo)
-	list(b, "frame_none", new(proto.ColUInt32), r.FrameNone)
-	list(b, "frame_events", new(proto.ColUInt32), r.FrameEvents)
-	list(b, "frame_duplicate", new(proto.ColUInt32), r.FrameDuplicate)
-	list(b, "frame_too_late", new(proto.ColUInt32), r.FrameTooLate)
-	list(b, "frame_suppressed", new(proto.ColUInt32), r.FrameSuppressed)
-	list(b, "frame_forwarded", new(proto.ColUInt32), r.FrameForwarded)
-	list(b, "frame_sessions", new(proto.ColUInt32), r.FrameSessions)
-	list(b, "frame_entrants", new(proto.ColUInt32), r.FrameEntrants)
-	list(b, "frame_moves", new(proto.ColUInt32), r.FrameMoves)
-	// Of two that write this number only the first one's row is stored.
-	return chdb.Insert{Table: b.table, Token: fmt.Sprintf("%d:%d", r.Lane, r.Seq), Input: b.input}
+// block is the row as it is inserted.
+func (r *row) block() *chdb.Block {
+	b := chdb.NewBlock("batches")
+	b.UInt16("lane").Append(r.Lane)
+	b.UInt64("seq").Append(r.Seq)
+	b.UInt32("generation").Append(r.Generation)
+	b.Text("loader").Append(r.Loader)
+	b.Time("written_at").Append(r.WrittenAt.UnixMilli())
+	clocks := make([]int64, 0, len(r.Clock))
+	for _, at := range r.Clock {
+		clocks = append(clocks, at.UnixMilli())
+	}
+	b.TimeLists("clock").Append(clocks)
+	b.UInt16Lists("partition").Append(r.Partition)
+	b.Int64Lists("facts_next").Append(r.FactsNext)
+	b.Int64Lists("facts_end").Append(r.FactsEnd)
+	b.Int64Lists("touchpoints_next").Append(r.TouchpointsNext)
+	b.Int64Lists("touchpoints_end").Append(r.TouchpointsEnd)
+	b.UInt64Lists("hash").Append(r.Hash)
+	b.UInt16Lists("dead_partition").Append(r.DeadPartition)
+	b.Int64Lists("dead_from").Append(r.DeadFrom)
+	b.Int64Lists("dead_next").Append(r.DeadNext)
+	b.Int64Lists("dead_end").Append(r.DeadEnd)
+	b.UInt16Lists("frame_partition").Append(r.FramePartition)
+	b.Int64Lists("frame_offset").Append(r.FrameOffset)
+	b.UInt32Lists("frame_parts").Append(r.FrameParts)
+	b.Int64Lists("frame_from").Append(r.FrameFrom)
+	b.Int64Lists("frame_to").Append(r.FrameTo)
+	b.UInt32Lists("frame_none").Append(r.FrameNone)
+	b.UInt32Lists("frame_events").Append(r.FrameEvents)
+	b.UInt32Lists("frame_duplicate").Append(r.FrameDuplicate)
+	b.UInt32Lists("frame_too_late").Append(r.FrameTooLate)
+	b.UInt32Lists("frame_suppressed").Append(r.FrameSuppressed)
+	b.UInt32Lists("frame_forwarded").Append(r.FrameForwarded)
+	b.UInt32Lists("frame_sessions").Append(r.FrameSessions)
+	b.UInt32Lists("frame_entrants").Append(r.FrameEntrants)
+	b.UInt32Lists("frame_moves").Append(r.FrameMoves)
+	return b
 }
 
-func list[T any](b *block, name string, column proto.ColumnOf[T], values []T) {
-	add(b, name, proto.NewArray(column)).Append(values)
-}
+// claim is the token of the row: of two that write a number only the first one's row is stored.
+func (r *row) claim() string { return fmt.Sprintf("%d:%d", r.Lane, r.Seq) }
 
 // last is the newest row of a lane, nil if it has none.
 func last(ctx context.Context, store Store, lane uint16) (*row, error) {

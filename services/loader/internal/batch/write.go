@@ -51,9 +51,9 @@ func newTables() *tables {
 }
 
 // all are the blocks in the order in which they are begun.
-func (t *tables) all() []*block {
-	return []*block{
-		&t.events.block, &t.late.block, &t.moves.block, &t.sessions.block, &t.entrants.block, &t.watermarks.block, &t.refused.block,
+func (t *tables) all() []*chdb.Block {
+	return []*chdb.Block{
+		t.events.Block, t.late.Block, t.moves.Block, t.sessions.Block, t.entrants.Block, t.watermarks.Block, t.refused.Block,
 	}
 }
 
@@ -74,7 +74,7 @@ func (l *Lane) write(ctx context.Context, spans []*span, letters []*kgo.Record, 
 		w.token = fmt.Sprintf("%s:rest:%s:%d", w.token, l.c.Loader, time.Now().UnixNano())
 	}
 	for _, b := range l.w.all() {
-		b.reset()
+		b.Reset()
 	}
 	if err := w.defs(ctx, spans); err != nil {
 		return err
@@ -96,7 +96,7 @@ func (l *Lane) write(ctx context.Context, spans []*span, letters []*kgo.Record, 
 			return &corrupt{fmt.Errorf("deadletter partition %d offset %d: no letter: %w", r.Partition, r.Offset, err)}
 		}
 		l.w.refused.append(&l.w.letter, r.Partition, r.Offset)
-		if err := w.cut(ctx, &l.w.refused.block, 0); err != nil {
+		if err := w.cut(ctx, l.w.refused.Block, 0); err != nil {
 			return err
 		}
 	}
@@ -116,7 +116,7 @@ func (w *writing) facts(ctx context.Context, s *span) error {
 				continue
 			}
 			t.sessions.append(row, s.partition, p.offset)
-			if err := w.cut(ctx, &t.sessions.block, 0); err != nil {
+			if err := w.cut(ctx, t.sessions.Block, 0); err != nil {
 				return err
 			}
 		}
@@ -130,13 +130,13 @@ func (w *writing) facts(ctx context.Context, s *span) error {
 			if err := t.entrants.append(p.frame.Funnels[row.Funnel], row, s.partition, p.offset); err != nil {
 				return &corrupt{fmt.Errorf("facts partition %d offset %d: %w", s.partition, p.offset, err)}
 			}
-			if err := w.cut(ctx, &t.entrants.block, 0); err != nil {
+			if err := w.cut(ctx, t.entrants.Block, 0); err != nil {
 				return err
 			}
 		}
 		for _, row := range p.frame.Moves {
 			t.moves.append(row, s.partition)
-			if err := w.cut(ctx, &t.moves.block, 0); err != nil {
+			if err := w.cut(ctx, t.moves.Block, 0); err != nil {
 				return err
 			}
 		}
@@ -187,7 +187,7 @@ func (w *writing) records(ctx context.Context, s *span) error {
 			return &corrupt{fmt.Errorf("touchpoints partition %d offset %d: no event: %w", r.Partition, r.Offset, err)}
 		}
 		into.append(e, t.hex, r.Partition, r.Offset)
-		return w.cut(ctx, &into.block, len(r.Value))
+		return w.cut(ctx, into.Block, len(r.Value))
 	})
 }
 
@@ -196,7 +196,7 @@ func (w *writing) records(ctx context.Context, s *span) error {
 // of times.
 func (w *writing) defs(ctx context.Context, spans []*span) error {
 	t := w.l.w
-	t.funnels.reset()
+	t.funnels.Reset()
 	fresh := map[string]string{}
 	note := func(d *facts.FunnelDef, version int64) error {
 		key := d.Project + "\x00" + d.Scope + "\x00" + d.Name
@@ -232,7 +232,7 @@ func (w *writing) defs(ctx context.Context, spans []*span) error {
 			}
 		}
 	}
-	if err := w.l.insert(ctx, &t.funnels.block, ""); err != nil {
+	if err := w.l.insert(ctx, t.funnels.Block, ""); err != nil {
 		return err
 	}
 	for key, text := range fresh {
@@ -244,44 +244,44 @@ func (w *writing) defs(ctx context.Context, spans []*span) error {
 	return nil
 }
 
-func (w *writing) tokenOf(b *block) string {
-	if n := w.chunks[b.table]; n > 0 {
+func (w *writing) tokenOf(b *chdb.Block) string {
+	if n := w.chunks[b.Table]; n > 0 {
 		return fmt.Sprintf("%s:%d", w.token, n)
 	}
 	return w.token
 }
 
 // cut writes a block that is full, so that the next rows go to another.
-func (w *writing) cut(ctx context.Context, b *block, bytes int) error {
-	w.bytes[b.table] += bytes
-	if b.rows() < maxBlockRows && w.bytes[b.table] < maxBlockBytes {
+func (w *writing) cut(ctx context.Context, b *chdb.Block, bytes int) error {
+	w.bytes[b.Table] += bytes
+	if b.Rows() < maxBlockRows && w.bytes[b.Table] < maxBlockBytes {
 		return nil
 	}
 	if err := w.l.insert(ctx, b, w.tokenOf(b)); err != nil {
 		return err
 	}
-	w.chunks[b.table]++
-	w.bytes[b.table] = 0
-	b.reset()
+	w.chunks[b.Table]++
+	w.bytes[b.Table] = 0
+	b.Reset()
 	return nil
 }
 
 // insert writes one block, and waits for as long as the server is to blame.
-func (l *Lane) insert(ctx context.Context, b *block, token string) error {
-	if b.rows() == 0 {
+func (l *Lane) insert(ctx context.Context, b *chdb.Block, token string) error {
+	if b.Rows() == 0 {
 		return nil
 	}
-	if err := l.hook("before " + b.table); err != nil {
+	if err := l.hook("before " + b.Table); err != nil {
 		return err
 	}
-	err := l.try(ctx, b.table, func() error {
-		return l.d.Store.Insert(ctx, chdb.Insert{Table: b.table, Token: token, Input: b.input})
+	err := l.try(ctx, b.Table, func() error {
+		return l.d.Store.Insert(ctx, b, token)
 	})
 	if err != nil {
 		return err
 	}
-	l.d.Metrics.rows(b.table, b.rows())
-	return l.hook("after " + b.table)
+	l.d.Metrics.rows(b.Table, b.Rows())
+	return l.hook("after " + b.Table)
 }
 
 // try does something with the server until it works or waiting cannot help. It logs the first failure and the recovery.
