@@ -378,13 +378,13 @@ func (d *demo) next() {
 	e := d.in.Endpoints
 	fmt.Fprintf(d.std.Out, `
   %[1]sWhere to look next%[2]s
-    the funnel        waymark funnel buy --project %[3]s --endpoints %[4]s
+    the funnel        %[10]s funnel buy --project %[3]s --endpoints %[4]s
     by device, SQL    curl '%[5]s/?query=SELECT+device,step,sum(reached)+FROM+waymark.funnel_steps+GROUP+BY+ALL+ORDER+BY+ALL+FORMAT+PrettyCompact'
     who is here now   curl '%[5]s/?query=SELECT+person,device,country,events,steps+FROM+waymark.sessions_open+FORMAT+PrettyCompact'
     send an event     curl -u %[6]s: %[7]s/v1/track -d '{"userId": "me", "event": "Product Viewed", "properties": {"product_id": "sku-1"}}'
     status, metrics   %[8]s   %[9]s/metrics
 
-`, d.style.bold, d.style.plain, d.project, file, e.ClickHouseHTTP, e.WriteKey, e.Collector, e.Console, e.Metrics)
+`, d.style.bold, d.style.plain, d.project, file, e.ClickHouseHTTP, e.WriteKey, e.Collector, e.Console, e.Metrics, os.Args[0])
 }
 
 // live sends a little traffic until the context ends or a part cannot go on.
