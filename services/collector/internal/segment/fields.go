@@ -143,11 +143,14 @@ var stepChannels = map[string]string{
 	"ad_click": "ad", "ad_view": "ad", "store_visit": "store", "call": "phone",
 }
 
-// ChannelOf is the channel of the events of a source by its kind: a kind that is a channel is that channel, any other ("server",
-// "import") is "other".
+// ChannelOf is the channel of the events of a source by its kind: a kind that is a channel is that channel, a shop is a store,
+// any other ("server", "import") is "other".
 func ChannelOf(kind string) string {
-	if channels[kind] {
+	switch {
+	case channels[kind]:
 		return kind
+	case kind == "shop":
+		return "store"
 	}
 	return "other"
 }
