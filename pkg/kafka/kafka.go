@@ -78,7 +78,7 @@ func EnsureTopics(ctx context.Context, cl *kgo.Client, c Config) (partitions int
 	for _, l := range layouts {
 		config := make(map[string]*string, len(l.Config))
 		for key, value := range l.Config {
-			config[key] = kadm.StringPtr(value)
+			config[key] = new(value)
 		}
 		resp, err := adm.CreateTopic(ctx, int32(l.Partitions), c.Replication, config, l.Name)
 		if err = errors.Join(err, resp.Err); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {

@@ -66,19 +66,19 @@ funnels: [{name: f, steps: [view, {name: pay, when: {step: [payment, purchase], 
 
 func TestProblemsSayWhereAndWhatWasMeant(t *testing.T) {
 	for text, want := range map[string]string{
-		"session:\n  gapp: 5m":                                          `line 2, column 3: session.gapp: unknown key; did you mean "gap"?`,
-		"slack: soon":                                                   `slack: "soon" is no duration`,
-		"split: {time_zone: Mars}":                                      `split.time_zone: "Mars" is no time zone`,
-		"split: {campaign: maybe}":                                      "split.campaign: expected true or false",
-		"funnels: [{name: f, steps: [view]}]":                           "funnels[0].steps: a funnel has 2 to 20 steps, this one has 1",
-		"funnels: [{name: f, steps: [a, a]}]":                           `two steps have the name "a"`,
-		"funnels: [{name: f, steps: [a, b], mode: some}]":               `funnels[0].mode: "some": expected ordered, strict or any`,
-		"funnels: [{name: f, steps: [a, {name: b, when: {stpe: c}}]}]":  `no event has such a field; did you mean "step"?`,
-		"funnels: [{name: f, steps: [a, b], exclude: [{from: c}]}]":     `"c" is no required step`,
-		"stage_model: {rules: [{id: x, to: decison, when: {step: a}}]}": `"decison" is no stage of the model; did you mean "decision"?`,
-		"identity: {adopt: 31d}":                                        "is more than 30 days",
-		"passive: view":                                                 "passive: expected a list",
-		"funnels: [{name: f, steps: [a, b]}, {name: f, steps: [a, b]}]": `two funnels have the name "f"`,
+		"session:\n  gapp: 5m":                                           `line 2, column 3: session.gapp: unknown key; did you mean "gap"?`,
+		"slack: soon":                                                    `slack: "soon" is no duration`,
+		"split: {time_zone: Mars}":                                       `split.time_zone: "Mars" is no time zone`,
+		"split: {campaign: maybe}":                                       "split.campaign: expected true or false",
+		"funnels: [{name: f, steps: [view]}]":                            "funnels[0].steps: a funnel has 2 to 20 steps, this one has 1",
+		"funnels: [{name: f, steps: [a, a]}]":                            `two steps have the name "a"`,
+		"funnels: [{name: f, steps: [a, b], mode: some}]":                `funnels[0].mode: "some": expected ordered, strict or any`,
+		"funnels: [{name: f, steps: [a, {name: b, when: {stpe: c}}]}]":   `no event has such a field; did you mean "step"?`,
+		"funnels: [{name: f, steps: [a, b], exclude: [{from: c}]}]":      `"c" is no required step`,
+		"stage_model: {rules: [{id: x, to: decisoin, when: {step: a}}]}": `"decisoin" is no stage of the model; did you mean "decision"?`,
+		"identity: {adopt: 31d}":                                         "is more than 30 days",
+		"passive: view":                                                  "passive: expected a list",
+		"funnels: [{name: f, steps: [a, b]}, {name: f, steps: [a, b]}]":  `two funnels have the name "f"`,
 	} {
 		_, err := parse(t, text)
 		if err == nil || !strings.Contains(err.Error(), want) {

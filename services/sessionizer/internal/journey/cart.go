@@ -159,6 +159,7 @@ func (c *carts) due(p *program) int64 {
 			due = min(due, c.last+p.patience)
 		case cartAbandoned:
 			due = min(due, k.abandoned+p.recovery)
+		default: // none of the others is live
 		}
 	}
 	return due

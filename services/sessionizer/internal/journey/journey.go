@@ -291,8 +291,9 @@ func (p *Partition) quiet(pr *project, at *person, k *kept, same bool) bool {
 		return false
 	case cartsOpen:
 		return k.step != pr.program.purchase && !pr.program.touching(k.step)
+	default:
+		return k.step != pr.program.cartAdd
 	}
-	return k.step != pr.program.cartAdd
 }
 
 // advance makes the rows that the person's latest event leads to. It returns false, having done nothing, if the event flags its

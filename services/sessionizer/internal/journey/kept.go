@@ -206,7 +206,7 @@ func parseUUID(id []byte) (raw [16]byte, ok bool) {
 		return raw, false
 	}
 	at := 0
-	for i := 0; i < 36; i++ {
+	for i := range 36 {
 		if i == 8 || i == 13 || i == 18 || i == 23 {
 			continue
 		}

@@ -202,7 +202,7 @@ func (l *logs) leader(ctx context.Context, name string, partition int32) (int32,
 	}
 	req := kmsg.NewPtrMetadataRequest()
 	t := kmsg.NewMetadataRequestTopic()
-	t.Topic = kmsg.StringPtr(name)
+	t.Topic = new(name)
 	req.Topics = append(req.Topics, t)
 	resp, err := req.RequestWith(ctx, l.cl)
 	if err != nil {
