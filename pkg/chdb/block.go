@@ -23,10 +23,10 @@ func (b *Block) Reset() {
 	}
 }
 
-// Columns of a block. All but Time and TimeList have the methods Append and, for several values, AppendArr.
+// Text and the others are the columns of a block. Each has a method Append.
 type (
-	Text     = proto.ColStr
-	Low      = proto.ColLowCardinality[string]
+	Text     = proto.ColStr                    // texts
+	Low      = proto.ColLowCardinality[string] // texts of which there are few
 	Int8     = proto.ColInt8
 	Int64    = proto.ColInt64
 	UInt8    = proto.ColUInt8
@@ -34,7 +34,7 @@ type (
 	UInt32   = proto.ColUInt32
 	UInt64   = proto.ColUInt64
 	Bool     = proto.ColBool
-	TextList = proto.ColArr[string]
+	TextList = proto.ColArr[string] // lists of texts
 )
 
 // List is a column of lists.

@@ -9,8 +9,7 @@ import (
 
 // exceptionCode is the server's code in an error of clickhouse-go.
 func exceptionCode(err error) (proto.Error, bool) {
-	var e *clickhouse.Exception
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*clickhouse.Exception](err); ok {
 		return proto.Error(e.Code), true
 	}
 	return 0, false

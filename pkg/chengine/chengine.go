@@ -47,8 +47,7 @@ type Config struct {
 type Engine struct {
 	c       Config
 	self    string
-	stop    chan struct{}
-	once    sync.Once
+	end     context.CancelFunc // of its life: the child is let go
 	done    chan struct{}
 	err     error // valid after done
 	current struct {
@@ -73,11 +72,11 @@ func Start(ctx context.Context, c Config) (*Engine, error) {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
 	for _, port := range []*int{&c.TCP, &c.HTTP} {
-		if err := claimPort(port); err != nil {
+		if err := claimPort(ctx, port); err != nil {
 			return nil, err
 		}
 	}
-	e := &Engine{c: c, self: self, stop: make(chan struct{}), done: make(chan struct{})}
+	e := &Engine{c: c, self: self, done: make(chan struct{})}
 	if err := e.writeConfig(); err != nil {
 		return nil, fmt.Errorf("start engine in %s: %w", c.Dir, err)
 	}
@@ -85,7 +84,9 @@ func Start(ctx context.Context, c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	go e.supervise(first)
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	e.end = end
+	go e.supervise(life, first)
 	return e, nil
 }
 
@@ -114,7 +115,7 @@ func (e *Engine) Pid() int {
 // Stop ends the engine, best after all its clients have closed, and waits for it: for as long as ctx lets it, then it is
 // killed, which loses nothing that was acknowledged.
 func (e *Engine) Stop(ctx context.Context) error {
-	e.once.Do(func() { close(e.stop) })
+	e.end()
 	ctx, cancel := context.WithTimeout(ctx, stopGrace)
 	defer cancel()
 	select {
@@ -133,13 +134,13 @@ func (e *Engine) Stop(ctx context.Context) error {
 
 // supervise starts the child again when it dies. A client of the native port that is killed in the middle of a block can
 // take the engine with it.
-func (e *Engine) supervise(c *child) {
+func (e *Engine) supervise(life context.Context, c *child) {
 	defer close(e.done)
 	failed := 0
 	for {
 		began := time.Now()
 		select {
-		case <-e.stop:
+		case <-life.Done():
 			c.release()
 			<-c.done
 			return
@@ -156,21 +157,12 @@ func (e *Engine) supervise(c *child) {
 				return
 			}
 			select {
-			case <-e.stop:
+			case <-life.Done():
 				return
 			case <-time.After(retryPause * time.Duration(failed*failed)):
 			}
-			ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // the engine's own life, ended by Stop
-			go func() {
-				select {
-				case <-e.stop:
-				case <-ctx.Done():
-				}
-				cancel()
-			}()
 			var err error
-			c, err = e.start(ctx)
-			cancel()
+			c, err = e.start(life)
 			if err != nil {
 				e.c.Log.Warn("clickhouse engine did not come up", zap.Error(err))
 			}
@@ -255,7 +247,7 @@ func (e *Engine) spawn() (*child, error) {
 			"--", "--display_name=" + c.name,
 		}
 	}
-	c.cmd = exec.Command(e.self, args...)
+	c.cmd = exec.Command(e.self, args...) //nolint:noctx // it is let go by its standard input, and killed only if that does not help
 	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = e.c.Dir, c.said, c.said
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C in a terminal is for us alone
 	var err error
@@ -311,8 +303,8 @@ func (c *child) ready(ctx context.Context, url string) error {
 }
 
 // claimPort puts a free port in place of 0, and checks any other.
-func claimPort(port *int) error {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(*port)))
+func claimPort(ctx context.Context, port *int) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(*port)))
 	if err != nil {
 		return fmt.Errorf("port %d for the ClickHouse engine: %w; choose other ports with --port-base, or 0 for free ones", *port, err)
 	}

@@ -24,17 +24,17 @@ func Main() {
 	case libraryChild:
 		if err := runLibrary(os.Args[2], os.Args[3:]); err != nil {
 			fmt.Fprintln(os.Stderr, "clickhouse engine:", err)
-			os.Exit(3)
+			os.Exit(3) //nolint:forbidigo // main's first call, in a process of its own
 		}
-		os.Exit(0)
+		os.Exit(0) //nolint:forbidigo // as above
 	case serverChild:
-		os.Exit(runServer(os.Args[2], os.Args[3:]))
+		os.Exit(runServer(os.Args[2], os.Args[3:])) //nolint:forbidigo // as above
 	}
 }
 
 // runServer runs a clickhouse program until standard input ends, which it does when the parent stops or dies.
 func runServer(path string, args []string) int {
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(path, args...) //nolint:noctx // it ends when the parent lets go
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "clickhouse server:", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -218,8 +219,8 @@ func (l *Lane) begin() (positions, error) {
 	for i, partition := range l.c.Partitions {
 		p.facts[partition], p.points[partition] = l.row.FactsNext[i], l.row.TouchpointsNext[i]
 	}
-	for i := len(l.row.FramePartition) - 1; i >= 0; i-- { // backwards, so that a partition's first frame is last
-		partition := int32(l.row.FramePartition[i])
+	for i, number := range slices.Backward(l.row.FramePartition) { // so that a partition's first frame is last
+		partition := int32(number)
 		p.facts[partition], p.points[partition] = l.row.FrameOffset[i], l.row.FrameFrom[i]
 	}
 	for i, partition := range l.c.DeadPartitions {
@@ -429,26 +430,24 @@ func clone[T any](s []T) []T { return append([]T(nil), s...) }
 // claim writes the row and makes sure that the lane is ours: of two writers of a number the first one's row is stored, and a
 // row behind it is somebody else's. Until that is known the same row is written again.
 func (l *Lane) claim(ctx context.Context) error {
-	for {
-		wrote := l.try(ctx, "batches", func() error { return l.d.Store.Insert(ctx, l.row.block(), l.row.claim()) })
-		if wrote != nil {
-			return wrote
-		}
-		var rows []writer
-		err := l.try(ctx, "batches", func() (err error) {
-			rows, err = writers(ctx, l.d.Store, l.row.Lane, l.row.Seq)
-			return err
-		})
-		switch {
-		case err != nil:
-			return err
-		case len(rows) == 0:
-			return &corrupt{fmt.Errorf("the ledger has no row %d although the server took one with that token: rows of waymark_store.batches were deleted; use a new generation", l.row.Seq)}
-		case len(rows) == 1 && rows[0].Loader == l.c.Loader:
-			return nil
-		}
-		return errStandby
+	err := l.try(ctx, "batches", func() error { return l.d.Store.Insert(ctx, l.row.block(), l.row.claim()) })
+	if err != nil {
+		return err
 	}
+	var rows []writer
+	err = l.try(ctx, "batches", func() (err error) {
+		rows, err = writers(ctx, l.d.Store, l.row.Lane, l.row.Seq)
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(rows) == 0:
+		return &corrupt{fmt.Errorf("the ledger has no row %d although the server took one with that token: rows of waymark_store.batches were deleted; bring them back from a backup", l.row.Seq)}
+	case len(rows) == 1 && rows[0].Loader == l.c.Loader:
+		return nil
+	}
+	return errStandby
 }
 
 // note writes why the lane stands still, or that it does not, when that changes.

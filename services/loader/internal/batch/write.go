@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -235,9 +236,7 @@ func (w *writing) defs(ctx context.Context, spans []*span) error {
 	if err := w.l.insert(ctx, t.funnels.Block, ""); err != nil {
 		return err
 	}
-	for key, text := range fresh {
-		t.known[key] = text
-	}
+	maps.Copy(t.known, fresh)
 	for _, project := range met {
 		t.projects[project] = true
 	}
