@@ -56,6 +56,13 @@ func (c *Cache) Parse(userAgent string) segment.Agent {
 	return a
 }
 
+// Len is the number of user agents that are kept.
+func (c *Cache) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.mu.young) + len(c.mu.old)
+}
+
 // keep puts an agent among the young. REQUIRES: mu is held.
 func (c *Cache) keep(userAgent string, a segment.Agent) {
 	if len(c.mu.young) >= c.size {
