@@ -278,7 +278,6 @@ func TestStorm(t *testing.T) {
 		for _, c := range running {
 			c.stop()
 		}
-		b.drained()
 		b.check()
 		frames := 0
 		for p := range b.partitions {
