@@ -23,19 +23,35 @@ func (b *Block) Reset() {
 	}
 }
 
-// Text and the others are the columns of a block. Each has a method Append.
-type (
-	Text     = proto.ColStr                    // texts
-	Low      = proto.ColLowCardinality[string] // texts of which there are few
-	Int8     = proto.ColInt8
-	Int64    = proto.ColInt64
-	UInt8    = proto.ColUInt8
-	UInt16   = proto.ColUInt16
-	UInt32   = proto.ColUInt32
-	UInt64   = proto.ColUInt64
-	Bool     = proto.ColBool
-	TextList = proto.ColArr[string] // lists of texts
-)
+// Text is a column of texts.
+type Text = proto.ColStr
+
+// Low is a column of texts of which there are few.
+type Low = proto.ColLowCardinality[string]
+
+// Int8 is a column of numbers.
+type Int8 = proto.ColInt8
+
+// Int64 is a column of numbers.
+type Int64 = proto.ColInt64
+
+// UInt8 is a column of numbers.
+type UInt8 = proto.ColUInt8
+
+// UInt16 is a column of numbers.
+type UInt16 = proto.ColUInt16
+
+// UInt32 is a column of numbers.
+type UInt32 = proto.ColUInt32
+
+// UInt64 is a column of numbers.
+type UInt64 = proto.ColUInt64
+
+// Bool is a column of yes or no.
+type Bool = proto.ColBool
+
+// TextList is a column of lists of texts.
+type TextList = proto.ColArr[string]
 
 // List is a column of lists.
 type List[T any] = proto.ColArr[T]
