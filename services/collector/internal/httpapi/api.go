@@ -169,7 +169,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(path, "/v1/projects/") && strings.HasSuffix(path, "/settings"):
 		key := strings.TrimSuffix(strings.TrimPrefix(path, "/v1/projects/"), "/settings")
 		a.endpoint(w, r, "settings", http.MethodGet, true, func() *answer { return a.settings(r, key) })
-	case strings.HasPrefix(path, "/v1/receipts/"):
+	case path == "/v1/receipts" || strings.HasPrefix(path, "/v1/receipts/"):
 		a.endpoint(w, r, "receipts", http.MethodGet, false, func() *answer { return a.receipt(r) })
 	case path == "/v1/import/events":
 		a.endpoint(w, r, "import", http.MethodPost, false, func() *answer {

@@ -62,6 +62,7 @@ func Open(cfg Config, budget *Budget, log *zap.Logger, reg prometheus.Registerer
 		kgo.RecordDeliveryTimeout(max(cfg.AckWithin, time.Second)),
 		kgo.ProduceRequestTimeout(max(cfg.AckWithin, time.Second)),
 		kgo.MaxBufferedRecords(1<<30), // the budget is the bound
+		kgo.MetadataMinAge(250*time.Millisecond), // a moved leader holds up every request to its partitions
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("make Kafka client: %w", err)
