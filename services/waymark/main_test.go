@@ -24,12 +24,21 @@ import (
 // asProgram makes the test binary behave as the program, for tests that kill it.
 const asProgram = "TEST_AS_PROGRAM"
 
+// programFolder is where a program that tests need is built.
+var programFolder string
+
 func TestMain(m *testing.M) {
 	chengine.Main()
 	if os.Getenv(asProgram) == "1" {
 		main()
 	}
-	os.Exit(m.Run())
+	var err error
+	if programFolder, err = os.MkdirTemp("", "waymark-test-"); err != nil {
+		panic(err)
+	}
+	status := m.Run()
+	_ = os.RemoveAll(programFolder)
+	os.Exit(status)
 }
 
 // call runs a command in this process.

@@ -50,14 +50,26 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
+// binary is the program: this test binary, or one that is built without the race detector.
+var binary = sync.OnceValues(func() (string, error) {
+	if !raceEnabled {
+		return os.Executable()
+	}
+	path := filepath.Join(programFolder, "waymark")
+	if said, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w: %s", err, said)
+	}
+	return path, nil
+})
+
 // launch starts the program; it is killed with the test.
 func launch(t *testing.T, env []string, args ...string) *program {
 	t.Helper()
-	self, err := os.Executable()
+	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{t: t, cmd: exec.Command(self, args...), done: make(chan struct{})}
+	p := &program{t: t, cmd: exec.Command(path, args...), done: make(chan struct{})}
 	p.cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.said, &p.said
 	if err := p.cmd.Start(); err != nil {
