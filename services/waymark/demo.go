@@ -35,7 +35,12 @@ func (demoCmd) Help() string {
 are reported twice and a planted drop-off; then a little live traffic. Prints the funnel and the abandoned carts, and compares every
 figure with the truth, which the simulator works out by a program of its own.
 
-Ctrl-C stops; a second start on the folder goes on where it was. To check an installation: waymark demo --once`
+Ctrl-C stops; a second start on the folder goes on where it was.
+
+Examples:
+  waymark demo
+  waymark demo --once          a check of this machine: status 0 only if every figure equals the truth
+  waymark demo --dir ./shop --persons 50000 --days 30 --rate 50`
 }
 
 // demoState is what a second start on the folder must know of the shop.
@@ -191,6 +196,7 @@ func (d *demo) past(ctx context.Context) (err error) {
 		HTTP: &http.Client{Transport: transport}, Now: time.Now,
 		Progress: func(phase importer.Phase, n, of int64) {
 			switch phase {
+			case importer.Reading: // of a file of our own, in a moment
 			case importer.Sending:
 				show.show("streaming", n, of, "events")
 			case importer.Waiting:

@@ -49,6 +49,7 @@ func TestRealShopsInOtherOrderAndTwice(t *testing.T) {
 // sendTwice passes requests on; those with events it sends two times.
 func sendTwice(t *testing.T, to string) *httptest.Server {
 	t.Helper()
+	client := &http.Client{Timeout: time.Minute}
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -68,7 +69,7 @@ func sendTwice(t *testing.T, to string) *httptest.Server {
 				return
 			}
 			req.Header = r.Header.Clone()
-			resp, err := http.DefaultClient.Do(req)
+			resp, err := client.Do(req)
 			if err != nil {
 				t.Error(err)
 				return

@@ -69,9 +69,8 @@ func (c *client) try(ctx context.Context, what string, f func(ctx context.Contex
 			c.notice(fmt.Sprintf("waiting up to %v: %v", c.giveUp, err))
 			said = true
 		}
-		var later retryAfter
 		pause := wait
-		if errors.As(err, &later) {
+		if later, ok := errors.AsType[retryAfter](err); ok {
 			pause = max(pause, min(later.after, 10*time.Second))
 		}
 		select {
@@ -136,12 +135,12 @@ func (c *client) answer(req *http.Request) ([]byte, error) {
 		return text, nil
 	}
 	err = fmt.Errorf("answer %s: %s", resp.Status, strings.TrimSpace(string(text[:min(len(text), 500)])))
-	switch {
-	case resp.StatusCode == http.StatusBadRequest, resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusRequestEntityTooLarge:
+	switch resp.StatusCode {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusRequestEntityTooLarge:
 		if bytes.Contains(text, []byte(`"success":false`)) {
 			return nil, permanent{err}
 		}
-	case resp.StatusCode == http.StatusUnauthorized:
+	case http.StatusUnauthorized:
 		return nil, wrongKey{err}
 	}
 	// Anything else may come from somebody who got the port of a server that is on its way back.

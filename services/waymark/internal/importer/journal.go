@@ -78,7 +78,9 @@ func fileName(id string) string {
 	out := []byte(id)
 	changed := false
 	for i, c := range out {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
 			out[i], changed = '_', true
 		}
 	}

@@ -200,6 +200,7 @@ func plainParquet(v parquet.Value) value {
 		i := v.Int96()
 		day := int64(i[2]) - 2_440_588
 		return timestamp(day*86_400_000+i.Int64()/1_000_000, time.Millisecond, time.UTC)
+	case parquet.ByteArray, parquet.FixedLenByteArray:
 	}
 	text := v.ByteArray()
 	if v.Kind() == parquet.FixedLenByteArray && !utf8.Valid(text) {

@@ -57,6 +57,7 @@ func (t *Traffic) Event(i int) *touchpoint.Event {
 			quantity := int64(e.Quantity)
 			out.Quantity = &quantity
 		}
+	case Landed, Listed, Searched, CartSeen, CheckedOut, Paid, Asked:
 	case Bought, BoughtOnServer:
 		revenue := e.Revenue
 		out.OrderId, out.Revenue, out.Currency = t.orderID(e), &revenue, "EUR"

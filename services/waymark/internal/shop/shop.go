@@ -143,10 +143,7 @@ func Make(cfg Config) (*Traffic, error) {
 	t := &Traffic{Config: cfg}
 	end := cfg.Until.UnixMilli()
 	begin := end - int64(cfg.Days)*day
-	for {
-		if cfg.Persons > 0 && t.Persons >= cfg.Persons || cfg.Events > 0 && len(t.Events) >= cfg.Events {
-			break
-		}
+	for (cfg.Persons == 0 || t.Persons < cfg.Persons) && (cfg.Events == 0 || len(t.Events) < cfg.Events) {
 		t.person(begin, end)
 	}
 	slices.SortFunc(t.Events, func(a, b Event) int {
@@ -172,7 +169,7 @@ var diurnal = func() (sum [24]float64) {
 	total := 0.0
 	for h := range 24 {
 		x := float64(h)
-		total += 0.15 + 0.7*math.Exp(-math.Pow((x-11)/4, 2)/2) + math.Exp(-math.Pow((x-20)/2.5, 2)/2)
+		total += 0.15 + 0.7*bell((x-11)/4) + bell((x-20)/2.5)
 		sum[h] = total
 	}
 	for h := range sum {
@@ -180,6 +177,8 @@ var diurnal = func() (sum [24]float64) {
 	}
 	return sum
 }()
+
+func bell(x float64) float64 { return math.Exp(-x * x / 2) }
 
 // moment is a time of a day by the daily curve.
 func moment(r *rand.Rand) int64 {

@@ -64,7 +64,7 @@ func TestTrafficHasEveryTrouble(t *testing.T) {
 		t.Errorf("%d sent, %d applied, %d again, %d too late", truth.Sent, truth.Applied, truth.Again, truth.TooLate)
 	}
 	f := truth.Funnel
-	if !(f[0] > f[1] && f[1] > f[2] && f[2] > f[3] && f[3] > 0) || truth.Abandoned == 0 || truth.Abandoned >= truth.WithCart {
+	if f[0] <= f[1] || f[1] <= f[2] || f[2] <= f[3] || f[3] == 0 || truth.Abandoned == 0 || truth.Abandoned >= truth.WithCart {
 		t.Errorf("this is no funnel: %v, %d carts, %d abandoned", f, truth.WithCart, truth.Abandoned)
 	}
 }

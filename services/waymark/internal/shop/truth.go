@@ -103,6 +103,7 @@ func (t *Traffic) session(truth *Truth, events []Event, ordered map[int32]bool) 
 	for _, e := range events {
 		step := ""
 		switch e.Action {
+		case Landed, Listed, Searched, Removed, CartSeen, Paid, Asked:
 		case Viewed:
 			step = "view"
 		case Added:
