@@ -169,8 +169,8 @@ func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {
 	switch level {
 	case kfake.LogLevelError:
 		l.log.Error("embedded broker", zap.String("reason", fmt.Sprintf(format, args...)))
-	case kfake.LogLevelWarn:
-		l.log.Warn("embedded broker", zap.String("reason", fmt.Sprintf(format, args...)))
+	case kfake.LogLevelWarn: // of interest to its makers: a transaction that took some milliseconds is one
+		l.log.Info("embedded broker", zap.String("reason", fmt.Sprintf(format, args...)))
 	case kfake.LogLevelNone, kfake.LogLevelInfo, kfake.LogLevelDebug: // one line for each request
 	}
 }
