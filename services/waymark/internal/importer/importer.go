@@ -80,7 +80,7 @@ type Summary struct {
 // ErrTooMany says that an import stopped because of its bound on refused rows.
 var ErrTooMany = errors.New("too many rows are refused")
 
-const defaultMemory = 64 << 20
+const defaultMemory = 32 << 20
 
 // Values of the byte between time and event in the spool.
 const (

@@ -22,6 +22,8 @@ type item struct {
 	data    []byte
 }
 
+const itemBytes = 64 // of an item less its data
+
 func (a item) compare(b item) int {
 	return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.row, b.row))
 }
@@ -33,31 +35,46 @@ type spool struct {
 	limit int
 	fan   int // runs merged at once
 
-	arena []byte
-	items []item // data is in arena
-	runs  []*os.File
-	count int64
+	chunks [][]byte // data of the items in memory; kept for the next run
+	used   int      // chunks
+	items  []item
+	bytes  int // of the items in memory, all told
+	runs   []*os.File
+	count  int64
 }
 
 func newSpool(dir string, limit int) *spool { return &spool{dir: dir, limit: limit, fan: 64} }
 
 // add takes an item; its data is copied.
 func (s *spool) add(it item) error {
-	if len(s.arena)+len(it.data) > s.limit || len(s.items)*64 > s.limit {
+	size := len(it.data) + itemBytes
+	if len(s.items) > 0 && s.bytes+size > s.limit {
 		if err := s.flush(); err != nil {
 			return err
 		}
 	}
-	if s.arena == nil {
-		s.arena = make([]byte, 0, min(s.limit, 1<<20))
-	}
-	from := len(s.arena)
-	s.arena = append(s.arena, it.data...)
-	// A grown arena leaves the old one to the items that point into it: memory is bounded by twice the limit.
-	it.data = s.arena[from:]
+	s.bytes += size
+	it.data = s.keep(it.data)
 	s.items = append(s.items, it)
 	s.count++
 	return nil
+}
+
+const chunkBytes = 1 << 20
+
+// keep copies data into a chunk. Chunks never move, so nothing holds on to outgrown ones.
+func (s *spool) keep(data []byte) []byte {
+	if s.used == 0 || len(s.chunks[s.used-1])+len(data) > cap(s.chunks[s.used-1]) {
+		if s.used == len(s.chunks) || cap(s.chunks[s.used]) < len(data) {
+			s.chunks = slices.Insert(s.chunks, s.used, make([]byte, 0, max(min(s.limit, chunkBytes), len(data))))
+		}
+		s.chunks[s.used] = s.chunks[s.used][:0]
+		s.used++
+	}
+	chunk := &s.chunks[s.used-1]
+	from := len(*chunk)
+	*chunk = append(*chunk, data...)
+	return (*chunk)[from:]
 }
 
 // flush writes the items in memory as a run.
@@ -74,7 +91,7 @@ func (s *spool) flush() error {
 		i++
 		return s.items[i-1], nil
 	})
-	s.items, s.arena = s.items[:0], s.arena[:0]
+	s.items, s.used, s.bytes = s.items[:0], 0, 0
 	if err == nil && len(s.runs) >= 2*s.fan {
 		err = s.compact()
 	}
@@ -149,7 +166,7 @@ func (s *spool) close() error {
 	for _, f := range s.runs {
 		problems = append(problems, f.Close())
 	}
-	s.runs, s.items, s.arena = nil, nil, nil
+	s.runs, s.items, s.chunks, s.used = nil, nil, nil, 0
 	return errors.Join(problems...)
 }
 
