@@ -61,7 +61,7 @@ func Open(cfg Config, budget *Budget, log *zap.Logger, reg prometheus.Registerer
 		kgo.ProducerLinger(5*time.Millisecond),
 		kgo.RecordDeliveryTimeout(max(cfg.AckWithin, time.Second)),
 		kgo.ProduceRequestTimeout(max(cfg.AckWithin, time.Second)),
-		kgo.MaxBufferedRecords(1<<30), // the budget is the bound
+		kgo.MaxBufferedRecords(1<<30),            // the budget is the bound
 		kgo.MetadataMinAge(250*time.Millisecond), // a moved leader holds up every request to its partitions
 	)...)
 	if err != nil {
