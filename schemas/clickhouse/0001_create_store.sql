@@ -36,7 +36,9 @@ CREATE TABLE IF NOT EXISTS waymark_store.batches
     frame_forwarded Array(UInt32),
     frame_sessions Array(UInt32),
     frame_entrants Array(UInt32),
-    frame_moves Array(UInt32)
+    frame_moves Array(UInt32),
+    frame_transitions Array(UInt32),
+    frame_carts Array(UInt32)
 )
 ENGINE = MergeTree
 ORDER BY (lane, seq)

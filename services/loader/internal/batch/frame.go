@@ -29,7 +29,7 @@ func (s *span) rows() int { return s.count }
 
 // verdict counts of a span, as the ledger has them.
 type counts struct {
-	none, events, duplicate, tooLate, suppressed, forwarded, sessions, entrants, moves uint32
+	none, events, duplicate, tooLate, suppressed, forwarded, sessions, entrants, moves, transitions, carts uint32
 }
 
 func (s *span) counts() (c counts) {
@@ -53,6 +53,8 @@ func (s *span) counts() (c counts) {
 		c.sessions += uint32(len(p.frame.Sessions))
 		c.entrants += uint32(len(p.frame.Entrants))
 		c.moves += uint32(len(p.frame.Moves))
+		c.transitions += uint32(len(p.frame.Transitions))
+		c.carts += uint32(len(p.frame.Carts))
 	}
 	return c
 }
@@ -94,7 +96,7 @@ func (a *assembly) add(offset int64, value []byte) (*span, error) {
 			a.open.count++
 		}
 	}
-	a.open.count += len(f.Sessions) + len(f.Entrants) + len(f.Moves)
+	a.open.count += len(f.Sessions) + len(f.Entrants) + len(f.Moves) + len(f.Transitions) + len(f.Carts)
 	if !f.Last {
 		return nil, nil
 	}

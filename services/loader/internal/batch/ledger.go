@@ -14,36 +14,38 @@ import (
 // row is one row of the ledger. The first arrays have an element for each partition of the lane, the dead ones for each of
 // its partitions of deadletter, the frame ones for each frame of the batch.
 type row struct {
-	Lane            uint16      `ch:"lane"`
-	Seq             uint64      `ch:"seq"`
-	Generation      uint32      `ch:"generation"`
-	Loader          string      `ch:"loader"`
-	WrittenAt       time.Time   `ch:"written_at"`
-	Partition       []uint16    `ch:"partition"`
-	FactsNext       []int64     `ch:"facts_next"`
-	FactsEnd        []int64     `ch:"facts_end"`
-	TouchpointsNext []int64     `ch:"touchpoints_next"`
-	TouchpointsEnd  []int64     `ch:"touchpoints_end"`
-	Clock           []time.Time `ch:"clock"`
-	Hash            []uint64    `ch:"hash"`
-	DeadPartition   []uint16    `ch:"dead_partition"`
-	DeadFrom        []int64     `ch:"dead_from"`
-	DeadNext        []int64     `ch:"dead_next"`
-	DeadEnd         []int64     `ch:"dead_end"`
-	FramePartition  []uint16    `ch:"frame_partition"`
-	FrameOffset     []int64     `ch:"frame_offset"`
-	FrameParts      []uint32    `ch:"frame_parts"`
-	FrameFrom       []int64     `ch:"frame_from"`
-	FrameTo         []int64     `ch:"frame_to"`
-	FrameNone       []uint32    `ch:"frame_none"`
-	FrameEvents     []uint32    `ch:"frame_events"`
-	FrameDuplicate  []uint32    `ch:"frame_duplicate"`
-	FrameTooLate    []uint32    `ch:"frame_too_late"`
-	FrameSuppressed []uint32    `ch:"frame_suppressed"`
-	FrameForwarded  []uint32    `ch:"frame_forwarded"`
-	FrameSessions   []uint32    `ch:"frame_sessions"`
-	FrameEntrants   []uint32    `ch:"frame_entrants"`
-	FrameMoves      []uint32    `ch:"frame_moves"`
+	Lane             uint16      `ch:"lane"`
+	Seq              uint64      `ch:"seq"`
+	Generation       uint32      `ch:"generation"`
+	Loader           string      `ch:"loader"`
+	WrittenAt        time.Time   `ch:"written_at"`
+	Partition        []uint16    `ch:"partition"`
+	FactsNext        []int64     `ch:"facts_next"`
+	FactsEnd         []int64     `ch:"facts_end"`
+	TouchpointsNext  []int64     `ch:"touchpoints_next"`
+	TouchpointsEnd   []int64     `ch:"touchpoints_end"`
+	Clock            []time.Time `ch:"clock"`
+	Hash             []uint64    `ch:"hash"`
+	DeadPartition    []uint16    `ch:"dead_partition"`
+	DeadFrom         []int64     `ch:"dead_from"`
+	DeadNext         []int64     `ch:"dead_next"`
+	DeadEnd          []int64     `ch:"dead_end"`
+	FramePartition   []uint16    `ch:"frame_partition"`
+	FrameOffset      []int64     `ch:"frame_offset"`
+	FrameParts       []uint32    `ch:"frame_parts"`
+	FrameFrom        []int64     `ch:"frame_from"`
+	FrameTo          []int64     `ch:"frame_to"`
+	FrameNone        []uint32    `ch:"frame_none"`
+	FrameEvents      []uint32    `ch:"frame_events"`
+	FrameDuplicate   []uint32    `ch:"frame_duplicate"`
+	FrameTooLate     []uint32    `ch:"frame_too_late"`
+	FrameSuppressed  []uint32    `ch:"frame_suppressed"`
+	FrameForwarded   []uint32    `ch:"frame_forwarded"`
+	FrameSessions    []uint32    `ch:"frame_sessions"`
+	FrameEntrants    []uint32    `ch:"frame_entrants"`
+	FrameMoves       []uint32    `ch:"frame_moves"`
+	FrameTransitions []uint32    `ch:"frame_transitions"`
+	FrameCarts       []uint32    `ch:"frame_carts"`
 }
 
 // add enters a frame.
@@ -63,6 +65,8 @@ func (r *row) add(s *span) {
 	r.FrameSessions = append(r.FrameSessions, c.sessions)
 	r.FrameEntrants = append(r.FrameEntrants, c.entrants)
 	r.FrameMoves = append(r.FrameMoves, c.moves)
+	r.FrameTransitions = append(r.FrameTransitions, c.transitions)
+	r.FrameCarts = append(r.FrameCarts, c.carts)
 }
 
 // token identifies the batch's inserts: it is the same whenever the batch is written again, and for nothing else.
@@ -124,6 +128,8 @@ func (r *row) block() *chdb.Block {
 	b.UInt32Lists("frame_sessions").Append(r.FrameSessions)
 	b.UInt32Lists("frame_entrants").Append(r.FrameEntrants)
 	b.UInt32Lists("frame_moves").Append(r.FrameMoves)
+	b.UInt32Lists("frame_transitions").Append(r.FrameTransitions)
+	b.UInt32Lists("frame_carts").Append(r.FrameCarts)
 	return b
 }
 

@@ -112,6 +112,7 @@ func offsets(spans []*span) string {
 type there struct {
 	events, late, refused map[place]bool
 	sessions, entrants    *signed
+	transitions, carts    *signed
 }
 
 type place struct {
@@ -128,6 +129,11 @@ type signed struct {
 
 func sessionKey(id string, version uint64) string { return fmt.Sprintf("%s %d", id, version) }
 
+// rowKey names a row of a person whose version takes in all of its values.
+func rowKey(project, person string, version uint64) string {
+	return fmt.Sprintf("%q %q %d", project, person, version)
+}
+
 func entrantKey(project, funnel, scope, person, id string, version uint64) string {
 	return fmt.Sprintf("%q %q %s %q %s %d", project, funnel, scope, person, id, version)
 }
@@ -135,10 +141,7 @@ func entrantKey(project, funnel, scope, person, id string, version uint64) strin
 // lookUp asks for the rows of a batch. A row that the batch itself cancels may have been merged away with its cancellation, and
 // need not be there.
 func (l *Lane) lookUp(ctx context.Context, spans []*span, letters []*kgo.Record) (*there, error) {
-	t := &there{
-		sessions: &signed{added: map[string]bool{}, live: map[string]bool{}, self: map[string]int{}},
-		entrants: &signed{added: map[string]bool{}, live: map[string]bool{}, self: map[string]int{}},
-	}
+	t := &there{sessions: newSigned(), entrants: newSigned(), transitions: newSigned(), carts: newSigned()}
 	var err error
 	if t.events, err = l.places(ctx, "events", ranges(spans)); err != nil {
 		return nil, err
@@ -153,13 +156,25 @@ func (l *Lane) lookUp(ctx context.Context, spans []*span, letters []*kgo.Record)
 	if t.refused, err = l.places(ctx, "refused", "("+strings.Join(dead, " OR ")+")"); err != nil {
 		return nil, err
 	}
-	cancelled := map[string][]uint64{"sessions": nil, "entrants": nil} // versions of -1 rows
+	cancelled := map[string][]uint64{} // versions of -1 rows
 	for _, s := range spans {
 		for _, p := range s.parts {
 			for _, row := range p.frame.Sessions {
 				t.sessions.self[sessionKey(hex.EncodeToString(row.SessionId), row.Version)] += int(row.Sign)
 				if row.Sign < 0 {
 					cancelled["sessions"] = append(cancelled["sessions"], row.Version)
+				}
+			}
+			for _, row := range p.frame.Transitions {
+				t.transitions.self[rowKey(row.Project, row.Person, row.Version)] += int(row.Sign)
+				if row.Sign < 0 {
+					cancelled["transitions"] = append(cancelled["transitions"], row.Version)
+				}
+			}
+			for _, row := range p.frame.Carts {
+				t.carts.self[rowKey(row.Project, row.Person, row.Version)] += int(row.Sign)
+				if row.Sign < 0 {
+					cancelled["carts"] = append(cancelled["carts"], row.Version)
 				}
 			}
 			for _, row := range p.frame.Entrants {
@@ -171,9 +186,12 @@ func (l *Lane) lookUp(ctx context.Context, spans []*span, letters []*kgo.Record)
 			}
 		}
 	}
-	for table, into := range map[string]*signed{"sessions": t.sessions, "entrants": t.entrants} {
-		columns := "project, '' AS funnel, '' AS scope, person, session_id, version"
-		if table == "entrants" {
+	for table, into := range map[string]*signed{"sessions": t.sessions, "entrants": t.entrants, "transitions": t.transitions, "carts": t.carts} {
+		columns := "project, '' AS funnel, '' AS scope, person, '' AS session_id, version"
+		switch table {
+		case "sessions":
+			columns = "project, '' AS funnel, '' AS scope, person, session_id, version"
+		case "entrants":
 			columns = "project, funnel, scope, person, session_id, version"
 		}
 		if err := l.identities(ctx, "SELECT DISTINCT "+columns+" FROM "+chdb.Store+"."+table+" WHERE sign = 1 AND "+offsets(spans), table, into.added); err != nil {
@@ -228,13 +246,28 @@ func (l *Lane) identities(ctx context.Context, sql, table string, into map[strin
 		return fmt.Errorf("look up rows of %s: %w", table, err)
 	}
 	for _, r := range out {
-		if table == "sessions" {
+		switch table {
+		case "sessions":
 			into[sessionKey(r.SessionID, r.Version)] = true
-		} else {
+		case "transitions", "carts":
+			into[rowKey(r.Project, r.Person, r.Version)] = true
+		default:
 			into[entrantKey(r.Project, r.Funnel, r.Scope, r.Person, r.SessionID, r.Version)] = true
 		}
 	}
 	return nil
+}
+
+func newSigned() *signed {
+	return &signed{added: map[string]bool{}, live: map[string]bool{}, self: map[string]int{}}
+}
+
+func (t *there) transition(r *facts.Transition) bool {
+	return t == nil || t.transitions.missing(rowKey(r.Project, r.Person, r.Version), r.Sign)
+}
+
+func (t *there) cart(r *facts.Cart) bool {
+	return t == nil || t.carts.missing(rowKey(r.Project, r.Person, r.Version), r.Sign)
 }
 
 // missing says whether a row of the batch is to be written.

@@ -32,6 +32,8 @@ type tables struct {
 	moves        *moveBlock
 	sessions     *sessionBlock
 	entrants     *entrantBlock
+	transitions  *transitionBlock
+	carts        *cartBlock
 	watermarks   *watermarkBlock
 	refused      *refusedBlock
 	funnels      *funnelBlock
@@ -46,7 +48,7 @@ type tables struct {
 func newTables() *tables {
 	return &tables{
 		events: newEventBlock("events"), late: newEventBlock("events_too_late"), moves: newMoveBlock(), sessions: newSessionBlock(),
-		entrants: newEntrantBlock(), watermarks: newWatermarkBlock(), refused: newRefusedBlock(), funnels: newFunnelBlock(),
+		entrants: newEntrantBlock(), transitions: newTransitionBlock(), carts: newCartBlock(), watermarks: newWatermarkBlock(), refused: newRefusedBlock(), funnels: newFunnelBlock(),
 		known: map[string]string{}, projects: map[string]bool{},
 	}
 }
@@ -54,7 +56,8 @@ func newTables() *tables {
 // all are the blocks in the order in which they are begun.
 func (t *tables) all() []*chdb.Block {
 	return []*chdb.Block{
-		t.events.Block, t.late.Block, t.moves.Block, t.sessions.Block, t.entrants.Block, t.watermarks.Block, t.refused.Block,
+		t.events.Block, t.late.Block, t.moves.Block, t.sessions.Block, t.entrants.Block, t.transitions.Block, t.carts.Block,
+		t.watermarks.Block, t.refused.Block,
 	}
 }
 
@@ -134,6 +137,9 @@ func (w *writing) facts(ctx context.Context, s *span) error {
 			if err := w.cut(ctx, t.entrants.Block, 0); err != nil {
 				return err
 			}
+		}
+		if err := w.journeys(func(b *chdb.Block) error { return w.cut(ctx, b, 0) }, s, p); err != nil {
+			return err
 		}
 		for _, row := range p.frame.Moves {
 			t.moves.append(row, s.partition)
