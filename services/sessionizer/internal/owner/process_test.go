@@ -113,7 +113,7 @@ func (b *bench) spawn(o order) *child {
 	b.Cleanup(func() {
 		cancel() // kills it if it still runs
 		select {
-		case <-c.ended:
+		case <-c.ended: //nolint:errcheck // it was killed
 		case <-time.After(10 * time.Second):
 			b.Error("a worker process does not end")
 		}
