@@ -18,7 +18,7 @@ build() {
 
 portable() { # without cgo, and on the other platforms that the commands are said to run on
 	local target
-	for target in linux/amd64 linux/arm64 darwin/arm64; do
+	for target in linux/amd64 darwin/arm64; do
 		CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go build -o /dev/null ./services/waymark || {
 			say "does not build for $target without cgo"
 			return 1
