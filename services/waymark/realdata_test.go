@@ -121,6 +121,7 @@ func TestRealShopsGiveTheRightNumbers(t *testing.T) {
 			}
 			bring()
 			right(t, e, "after the import")
+			asWindowFunnel(t, e)
 			bring() // with the same ids: changes nothing
 			right(t, e, "after the second import")
 			p.signal(syscall.SIGINT)
@@ -142,6 +143,40 @@ func right(t *testing.T, e endpoints.Endpoints, when string) {
 		}
 		if rows[0] != s.want {
 			t.Errorf("%s, %s:\n got %+v\nwant %+v", s.project, when, rows[0], s.want)
+		}
+	}
+}
+
+// windowFunnel sorts events of one time by step, so it gets times that no two events of a session share.
+const windowFunnelQuery = `
+WITH ranked AS (
+    SELECT session_id, step, toUInt64(toUnixTimestamp64Milli(occurred_at) * 2048
+        + row_number() OVER (PARTITION BY session_id, occurred_at ORDER BY message_id, user_id, anonymous_id) - 1) AS at
+    FROM waymark.events
+    WHERE project = {p:String} AND session_id IN (SELECT session_id FROM waymark.sessions WHERE project = {p:String} AND NOT runaway AND NOT bot)
+)
+SELECT
+    concat(countIf(buy >= 1), ' ', countIf(buy >= 2), ' ', countIf(buy >= 3), ' ', countIf(buy >= 4)) AS Buy,
+    concat(countIf(straight >= 1), ' ', countIf(straight >= 2), ' ', countIf(straight >= 3)) AS Straight
+FROM (
+    SELECT
+        windowFunnel(1000000000000000)(at, step = 'view', step = 'cart_add', step = 'checkout', step = 'purchase') AS buy,
+        windowFunnel(1000000000000000)(at, step = 'view', step = 'cart_add', step = 'purchase') AS straight
+    FROM ranked
+    GROUP BY session_id
+)`
+
+// asWindowFunnel compares the stored funnels with ClickHouse's own over the events.
+func asWindowFunnel(t *testing.T, e endpoints.Endpoints) {
+	t.Helper()
+	type funnels struct{ Buy, Straight string }
+	for _, s := range shops {
+		rows, err := ask.Rows[funnels](t.Context(), &ask.Client{URL: e.ClickHouseHTTP}, windowFunnelQuery, map[string]string{"p": s.project})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := (funnels{s.want.Buy, s.want.Straight}); rows[0] != want {
+			t.Errorf("%s: windowFunnel over the events gives %+v, the stored funnels %+v", s.project, rows[0], want)
 		}
 	}
 }
