@@ -33,6 +33,8 @@ func TestBodiesThatCannotBeTaken(t *testing.T) {
 		{"10 MB zipped", "/v1/batch", zipped(t, big), 413, event.TooLarge},
 		{"500 KiB and a byte", "/v1/batch", `{"batch":[]}` + strings.Repeat(" ", 500<<10-12+1), 413, event.TooLarge},
 		{"too many events", "/v1/batch", many, 413, event.TooLarge},
+		{"context for all", "/v1/batch", `{"batch":[` + strings.Repeat("{},", 999) + `{}],"context":{"x":"` + strings.Repeat("x", 20<<10) + `"}}`, 413, event.TooLarge},
+		{"context over 32 KiB", "/v1/batch", `{"batch":[{}],"context":{"x":"` + strings.Repeat("x", 32<<10) + `"}}`, 413, event.TooLarge},
 		{"broken event", "/v1/track", `{"userId":"u","event":}`, 400, event.BadJSON},
 		{"cut off event", "/v1/track", `{"userId":"u","event":"e"`, 400, event.BadJSON},
 		{"event is a list", "/v1/track", `[1]`, 400, event.BadJSON},

@@ -65,7 +65,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		deps.Gatherer, _ = deps.Registry.(prometheus.Gatherer)
 	}
 	log := deps.Log.Named("collector")
-	listener, err := net.Listen("tcp", cfg.Listen)
+	listener, err := net.Listen("tcp", cfg.Listen) //nolint:noctx // does not block
 	if err != nil {
 		return nil, fmt.Errorf("collector.listen %s: %w", cfg.Listen, err)
 	}

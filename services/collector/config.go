@@ -93,7 +93,7 @@ func (c Config) Validate() error {
 		{"collector.max_batch_events", int64(c.MaxBatchEvents), 1},
 		{"collector.max_import_bytes", c.MaxImportBytes, event.MaxBytes},
 		{"collector.max_import_events", int64(c.MaxImportEvents), 1},
-		{"collector.max_in_flight_bytes", c.MaxInFlightBytes, 1 << 20},
+		{"collector.max_in_flight_bytes", c.MaxInFlightBytes, 10 * max(c.MaxBatchBytes, c.MaxImportBytes)}, // or the largest body never passes
 		{"collector.ack_within (ms)", c.AckWithin.Milliseconds(), 1},
 		{"collector.rate_burst", int64(c.RateBurst), 0},
 		{"collector.cookie_days", int64(c.CookieDays), 0},

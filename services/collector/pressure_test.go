@@ -127,9 +127,9 @@ func TestRefusedProduceIsNeverAnswered200(t *testing.T) {
 
 // A broker that stands still makes requests fail, then be refused at once; memory is bounded, and all is given back after it.
 func TestBytesUnderWayAreBounded(t *testing.T) {
-	const bound = 2 << 20
+	const bound = 5 << 20
 	r := start(t, 1, func(c *collector.Config, _ *collector.Deps) {
-		c.AckWithin, c.MaxInFlightBytes = 200*time.Millisecond, bound
+		c.AckWithin, c.MaxInFlightBytes, c.MaxImportBytes = 50*time.Millisecond, bound, c.MaxBatchBytes
 	})
 	release := r.holdProduce()
 	body := `{"batch":[` + strings.Repeat(strings.Replace(track("m"), `"type"`, `"properties":{"x":"`+strings.Repeat("x", 20<<10)+`"},"type"`, 1)+",", 19) + track("m") + `]}`

@@ -293,9 +293,9 @@ func TestRealBrowser(t *testing.T) {
 				until(t, fmt.Sprintf("%d events in the log", want), func() bool { return r.gauge("waymark_collector_records_acked_total") >= float64(want) })
 			}
 			cancel()
-			<-ended
+			killed := <-ended
 			if problem != "" {
-				t.Fatalf("%s\n%s", problem, said.String())
+				t.Fatalf("%s; the browser: %v\n%s", problem, killed, said.String())
 			}
 			r.wantJourney("u-"+way, "site", "analytics.js")
 			names := map[string]bool{}

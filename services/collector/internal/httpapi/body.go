@@ -45,7 +45,7 @@ type failing struct {
 
 func (f *failing) Read(b []byte) (int, error) {
 	n, err := f.r.Read(b)
-	if err != nil && err != io.EOF { //nolint:errorlint // a Reader's end is this very value
+	if err != nil && err != io.EOF {
 		f.err = err
 	}
 	return n, err //nolint:wrapcheck // a Reader's errors are handed on
@@ -92,7 +92,7 @@ func (rd *reader) read(body io.Reader, limit int64) ([]byte, error) {
 		if int64(len(rd.buf)) > limit {
 			return rd.buf, errTooLarge
 		}
-		if err == io.EOF { //nolint:errorlint // a Reader's end is this very value
+		if err == io.EOF {
 			return rd.buf, nil
 		}
 		if err != nil {

@@ -46,6 +46,9 @@ func (w *worker) done() {
 	w.a.workers.Put(w)
 }
 
+// largestShare bounds what a batch grows to when each event gets the batch's context.
+const largestShare = 8 << 20
+
 // messages takes a body of one message, or of a batch (Any).
 func (a *API) messages(r *http.Request, rw http.ResponseWriter, kind segment.Kind) *answer {
 	w := a.worker()
@@ -67,6 +70,9 @@ func (a *API) messages(r *http.Request, rw http.ResponseWriter, kind segment.Kin
 		return w.unreadable(src, http.StatusBadRequest, event.BadJSON, body, err)
 	case kind == segment.Any && !parts.HasBatch:
 		return w.unreadable(src, http.StatusBadRequest, event.Schema, body, errors.New("the body has no list of events called batch"))
+	}
+	if kind == segment.Any && (len(parts.Context) > event.MaxBytes || len(parts.Context)*len(parts.Events) > largestShare) {
+		return w.unreadable(src, http.StatusRequestEntityTooLarge, event.TooLarge, body, errors.New("the context of the batch, which each of its events gets, is too large"))
 	}
 	if kind != segment.Any {
 		// The message is the body; its context is its own.

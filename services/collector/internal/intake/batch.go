@@ -2,7 +2,6 @@ package intake
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -114,18 +113,19 @@ func (b *Batch) End(project string) error {
 func (b *Batch) room(key, value int) (mark, error) {
 	from := len(b.arena)
 	need := from + key + value
-	grown := 0
-	if need > cap(b.arena) {
-		grown = max(need, 2*cap(b.arena), firstArena) - cap(b.arena)
+	size := cap(b.arena)
+	if need > size {
+		size = max(need, 2*size, firstArena)
 	}
+	grown := size - cap(b.arena)
 	if b.taken == 0 { // what came with the arena is accounted for with the first record
-		grown += cap(b.arena)
+		grown = size
 	}
 	if !b.take(int64(grown + recordBytes)) {
 		return mark{}, ErrFull
 	}
-	if need > cap(b.arena) {
-		b.arena = slices.Grow(b.arena, max(need, 2*cap(b.arena), firstArena)-from)
+	if size > cap(b.arena) {
+		b.arena = append(make([]byte, 0, size), b.arena...) // just what was taken, where slices.Grow rounds up
 	}
 	b.arena = b.arena[:need]
 	return mark{from: from, value: from + key, to: need}, nil

@@ -154,6 +154,7 @@ func known(k Kind) bool {
 	switch k {
 	case Track, Identify, Page, Screen, Alias, Group:
 		return true
+	case Any:
 	}
 	return false
 }
@@ -382,6 +383,7 @@ func (p *Parser) name(e *touchpoint.Event, kind Kind) *Fault {
 		e.Name = "Aliased"
 	case Group:
 		e.Name = "Grouped"
+	case Any: // Event has made it another
 	}
 	e.Step = p.req.Step(e.Name)
 	return nil

@@ -95,6 +95,7 @@ func (p *Parser) surroundings(e *touchpoint.Event, kind Kind) {
 				*f.into = p.peek(p.props, f.slot)
 			}
 		}
+	case Any, Identify, Alias, Group:
 	}
 	e.Campaign, e.CampaignSource, e.CampaignMedium = p.at(ctxCampaign), p.at(ctxSource), p.at(ctxMedium)
 	if e.Url != "" && (e.Path == "" || e.Campaign == "" && e.CampaignSource == "" && e.CampaignMedium == "") {
