@@ -27,7 +27,7 @@ var client = &http.Client{Timeout: 20 * time.Second}
 
 // program is a waymark process of its own.
 type program struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	done chan struct{}
 	said output
@@ -63,7 +63,7 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 // launch starts the program; it is killed with the test.
-func launch(t *testing.T, env []string, args ...string) *program {
+func launch(t testing.TB, env []string, args ...string) *program {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -188,7 +188,7 @@ func (p *program) stored(e endpoints.Endpoints, events, persons int64) {
 }
 
 // needEngine skips a test that needs one.
-func needEngine(t *testing.T) {
+func needEngine(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a whole installation")
