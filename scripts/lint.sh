@@ -60,9 +60,9 @@ compose() {
 	}
 	local profile
 	for profile in '' cluster; do
-		env CLICKHOUSE_PASSWORD=any WAYMARK_IMPORT_KEY=any COMPOSE_PROFILES=$profile docker-compose --env-file /dev/null config --quiet || return
+		env CLICKHOUSE_PASSWORD=any WAYMARK_IMPORT_KEY=any COMPOSE_PROFILES=$profile docker-compose --env-file deploy/docker/env.example config --quiet || return
 	done
-	if env -u CLICKHOUSE_PASSWORD -u WAYMARK_IMPORT_KEY docker-compose --env-file /dev/null config --quiet 2>/dev/null; then
+	if env -u CLICKHOUSE_PASSWORD -u WAYMARK_IMPORT_KEY docker-compose --env-file deploy/docker/env.example config --quiet 2>/dev/null; then
 		say "docker-compose.yml can be read without passwords: one of them has a default"
 		return 1
 	fi

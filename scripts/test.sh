@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All tests, in three stages: everything but end to end, under the race detector; end to end, on the embedded broker and the
-# embedded engine; what can run on a real Kafka broker, on one.
+# All tests, in three stages: packages and services, under the race detector; whole installations end to end, on the embedded
+# broker and the embedded engine; what can run on a real Kafka broker, on one.
 #
 #   WAYMARK_KAFKA=HOST:PORT  that broker is used for the third stage
 #   WAYMARK_KAFKA=required   one is started; that it cannot be is a failure
@@ -45,12 +45,10 @@ run() { # NAME GO-TEST-ARGS...
 	gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile "$json" -- -vet=off "$@"
 }
 
-mapfile -t plain < <(go list ./... | grep -v '/services/internal/e2e')
+mapfile -t plain < <(go list ./... | grep -v '/services/waymark$')
 # shellcheck disable=SC2086 # an empty $race is no argument
 stage "unit, property, fuzz seeds, services" run unit $race -timeout 20m "${plain[@]}"
-if [[ -d services/internal/e2e ]]; then
-	stage "end to end, embedded" run e2e -timeout 20m ./services/internal/e2e/...
-fi
+stage "whole installations, embedded" run installations -timeout 20m ./services/waymark
 
 free_port() { # the first of two neighbours that nobody listens on
 	local port
@@ -76,7 +74,7 @@ on_real_kafka() {
 	if [[ $kafka != *:* ]]; then
 		start_broker || return
 	fi
-	mapfile -t packages < <(grep -rlE --include='*_test.go' 'kafkatest\.Real|WAYMARK_KAFKA' pkg services | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
+	mapfile -t packages < <(grep -rlE --include='*_test.go' 'kafkatest\.Real|Getenv\("WAYMARK_KAFKA"\)' pkg services | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
 	WAYMARK_KAFKA=$kafka run kafka -count=1 -p 1 -timeout 20m "${packages[@]}"
 }
 
