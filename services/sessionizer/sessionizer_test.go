@@ -94,7 +94,8 @@ func TestFactsSurviveRestarts(t *testing.T) {
 	if sessions < 100 {
 		t.Errorf("%d session rows, expected some hundreds", sessions)
 	}
-	goleak.VerifyNone(t, before)
+	goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*clientConn).read"),
+		goleak.IgnoreAnyFunction("github.com/twmb/franz-go/pkg/kfake.(*clientConn).write")) // the broker is the test's
 }
 
 func someEvent(r *rand.Rand, start int64, number int) *touchpoint.Event {
