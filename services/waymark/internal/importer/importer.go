@@ -152,7 +152,11 @@ func (im *importer) run(ctx context.Context) error {
 		im.id = content[:16]
 	}
 	im.summary.ImportID = im.id
-	if im.journal, err = openJournal(im.cfg.Journals, im.id, im.work(content)); err != nil {
+	work, err := im.work(ctx, content)
+	if err != nil {
+		return err
+	}
+	if im.journal, err = openJournal(im.cfg.Journals, im.id, work); err != nil {
 		return err
 	}
 	im.summary.Resumed = im.journal.Rows - im.journal.Refused
@@ -178,14 +182,19 @@ func (im *importer) run(ctx context.Context) error {
 	return nil
 }
 
-// work is the hash of all that decides which rows are sent where and in which order.
-func (im *importer) work(content string) string {
+// work is the hash of all that decides which rows are sent where and in which order. It waits for the installation: one that is
+// just starting is no other one.
+func (im *importer) work(ctx context.Context, content string) (string, error) {
 	mapping := ""
 	if im.cfg.Mapping != nil {
 		mapping = string(im.cfg.Mapping.text)
 	}
-	target, _ := im.deps.Find()
-	return hashOf(content, im.id, mapping, im.cfg.Format, strconv.FormatBool(im.cfg.AsIs), target.ImportKey)
+	var key string
+	err := im.client.try(ctx, "find the installation", func(_ context.Context, t Target) error {
+		key = t.ImportKey
+		return nil
+	})
+	return hashOf(content, im.id, mapping, im.cfg.Format, strconv.FormatBool(im.cfg.AsIs), key), err
 }
 
 func hashOf(texts ...string) string {
