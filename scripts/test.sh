@@ -5,6 +5,7 @@
 #   WAYMARK_KAFKA=HOST:PORT  that broker is used for the third stage
 #   WAYMARK_KAFKA=required   one is started; that it cannot be is a failure
 #   unset                    one is started where java and mvn are there, else the stage is skipped with the reason
+#   WAYMARK_SENDERS=required all SDKs must have run against the collector
 #   RACE=0                   without the race detector (it needs a C compiler)
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -29,6 +30,16 @@ if [[ -z ${WAYMARK_ENGINE_REQUIRED:-} && $(uname -sm) == "Linux x86_64" ]] && { 
 fi
 if [[ -z ${WAYMARK_ENGINE_REQUIRED:-} ]]; then
 	say "the embedded ClickHouse engine needs Linux on x86-64, and npm to fetch it: tests with it are skipped"
+fi
+
+# The SDKs that are run against the collector, each by its own means. A missing one is skipped, unless WAYMARK_SENDERS=required.
+if [[ ${WAYMARK_SENDERS:-} == required ]]; then
+	need node nodejs || true
+	need npm npm || true
+	need chromium chromium || true
+	need pip3 python3-pip || true
+	need java default-jdk-headless || true
+	need mvn maven || true
 fi
 
 race=-race
@@ -79,7 +90,7 @@ on_real_kafka() {
 }
 
 if [[ $kafka == required ]]; then
-	need java default-jre-headless || true
+	need java default-jdk-headless || true
 	need mvn maven || true
 fi
 if [[ $kafka == *:* || $kafka == required ]] || { have java && have mvn; }; then

@@ -88,6 +88,9 @@ var readTree = sync.OnceValues(func() ([]*pkg, error) {
 			if at != root && (strings.HasPrefix(name, ".") || slices.Contains([]string{"testdata", "node_modules", "bin", "data"}, name)) {
 				return filepath.SkipDir
 			}
+			if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil && at != root {
+				return filepath.SkipDir // a module of its own
+			}
 			return nil
 		}
 		if !strings.HasSuffix(name, ".go") {
