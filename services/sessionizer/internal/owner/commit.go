@@ -90,7 +90,11 @@ func (s *session) commit() error {
 	m := s.owner.metrics
 	if !committed {
 		m.commits.WithLabelValues("refused").Inc()
-		s.log.Warn("commit refused", zap.Bool("outrun", outrun), zap.Int("partitions", len(out)))
+		level := zap.InfoLevel // a member that joins or leaves: part of life
+		if outrun {
+			level = zap.WarnLevel
+		}
+		s.log.Log(level, "commit refused", zap.Bool("outrun", outrun), zap.Int("partitions", len(out)))
 		s.setBack()
 		return s.verify(out)
 	}
