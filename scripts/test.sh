@@ -6,7 +6,6 @@
 #   WAYMARK_KAFKA=required   one is started; that it cannot be is a failure
 #   unset                    one is started where java and mvn are there, else the stage is skipped with the reason
 #   WAYMARK_SENDERS=required all SDKs must have run against the collector
-#   STAGES="services installations kafka"  which of the three
 #   RACE=0                   without the race detector (it needs a C compiler)
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -51,8 +50,6 @@ elif ! have "$(go env CC)" || [[ $(go env CGO_ENABLED) != 1 ]]; then
 	race=''
 fi
 
-wanted() { [[ " ${STAGES:-services installations kafka} " == *" $1 "* ]]; }
-
 run() { # NAME GO-TEST-ARGS...
 	local json=$scratch/$1.json
 	shift
@@ -61,8 +58,8 @@ run() { # NAME GO-TEST-ARGS...
 
 mapfile -t plain < <(go list ./... | grep -v '/services/waymark$')
 # shellcheck disable=SC2086 # an empty $race is no argument
-! wanted services || stage "unit, property, fuzz seeds, services" run services $race -timeout 20m "${plain[@]}"
-! wanted installations || stage "whole installations, embedded" run installations -timeout 20m ./services/waymark
+stage "unit, property, fuzz seeds, services" run unit $race -timeout 20m "${plain[@]}"
+stage "whole installations, embedded" run installations -timeout 20m ./services/waymark
 
 free_port() { # the first of two neighbours that nobody listens on
 	local port
@@ -84,26 +81,19 @@ start_broker() {
 	kafka=127.0.0.1:$port
 }
 
-# Tests that have a variant on a real broker, less the variants that have run already; and the whole installations that take one.
 on_real_kafka() {
-	local packages names
 	if [[ $kafka != *:* ]]; then
 		start_broker || return
 	fi
-	mapfile -t packages < <(grep -rl --include='*_test.go' 'kafkatest\.Real(' pkg services | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
-	names=$(grep -l 'Getenv("WAYMARK_KAFKA")' services/waymark/*_test.go | xargs sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' | paste -sd '|')
-	export WAYMARK_KAFKA=$kafka
-	run kafka-services -count=1 -p 1 -timeout 20m -skip '/fake$|/.*/fake$' "${packages[@]}" || return
-	run kafka-installations -count=1 -timeout 20m -run "^($names)\$" ./services/waymark
+	mapfile -t packages < <(grep -rlE --include='*_test.go' 'kafkatest\.Real|Getenv\("WAYMARK_KAFKA"\)' pkg services | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
+	WAYMARK_KAFKA=$kafka run kafka -count=1 -p 1 -timeout 20m "${packages[@]}"
 }
 
 if [[ $kafka == required ]]; then
 	need java default-jdk-headless || true
 	need mvn maven || true
 fi
-if ! wanted kafka; then
-	:
-elif [[ $kafka == *:* || $kafka == required ]] || { have java && have mvn; }; then
+if [[ $kafka == *:* || $kafka == required ]] || { have java && have mvn; }; then
 	stage "on a real Kafka broker" on_real_kafka
 else
 	say "== on a real Kafka broker: skipped, java and mvn are needed to run one (or name one: WAYMARK_KAFKA=HOST:PORT)"
