@@ -194,7 +194,7 @@ func (im *importer) work(ctx context.Context, content string) (string, error) {
 		key = t.ImportKey
 		return nil
 	})
-	return hashOf(content, im.id, mapping, im.cfg.Format, strconv.FormatBool(im.cfg.AsIs), key), err
+	return hashOf(content, im.id, mapping, strconv.FormatBool(im.cfg.AsIs), key), err
 }
 
 func hashOf(texts ...string) string {
@@ -410,7 +410,7 @@ func (im *importer) warnLate(ctx context.Context) {
 		}
 		latest, _ := strconv.ParseInt(rows[0][0], 10, 64)
 		if border := latest - p.vocabulary.Lateness; p.oldest < border {
-			im.deps.Notice(fmt.Sprintf("project %s has events up to %s already: rows before %s are stored as too late, and counted by a replay of the project",
+			im.deps.Notice(fmt.Sprintf("project %s has events up to %s already: rows before %s are stored as too late and not counted (also if they are there already)",
 				p.name, stamp(latest), stamp(border)))
 		}
 	}

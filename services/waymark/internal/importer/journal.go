@@ -24,7 +24,8 @@ type journal struct {
 	Offsets map[string]int64 `json:"offsets"` // by partition, what a reader must have passed to have all of it
 }
 
-// openJournal reads the journal of an import in the folder; "" is none. One that is unreadable or of other work begins anew.
+// openJournal reads the journal of an import in the folder; "" is none. Each work of an import has a journal of its own: the same
+// file may go into several projects. One that is unreadable begins anew.
 func openJournal(dir, id, work string) (*journal, error) {
 	j := &journal{Work: work}
 	if dir == "" {
@@ -33,7 +34,7 @@ func openJournal(dir, id, work string) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("journal of the import: %w", err)
 	}
-	j.path = filepath.Join(dir, fileName(id)+".json")
+	j.path = filepath.Join(dir, fileName(id)+"-"+work[:12]+".json")
 	text, err := os.ReadFile(j.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return j, nil
