@@ -56,6 +56,7 @@ func query(t *testing.T, e *chengine.Engine, sql string) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.SetBasicAuth("default", "") // who names nobody only reads
 	resp, err := client.Do(req)
 	if err != nil {
 		return "", err
@@ -109,6 +110,7 @@ func TestDataOutlivesStopAndCrash(t *testing.T) {
 	}
 	// A plain read by GET, with neither user nor password.
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, again.HTTP()+"/?query="+url.QueryEscape("SELECT sum(a) FROM d.t"), http.NoBody)
+	req.SetBasicAuth("default", "")
 	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,17 @@ const serverConfig = `<clickhouse>
   <logger><level>warning</level><log>%[1]s</log><errorlog>%[1]s</errorlog><size>10M</size><count>2</count></logger>
   <users_config>%[2]s</users_config>
   <listen_host>127.0.0.1</listen_host>
+  <http_handlers>
+    <rule>
+      <headers><Authorization>regex:.+</Authorization></headers>
+      <handler><type>dynamic_query_handler</type><query_param_name>query</query_param_name></handler>
+    </rule>
+    <rule>
+      <url>regex:^/(\?.*)?$</url>
+      <handler><type>dynamic_query_handler</type><query_param_name>query</query_param_name><user>reader</user></handler>
+    </rule>
+    <defaults/>
+  </http_handlers>
   %[3]s
   <mark_cache_size>134217728</mark_cache_size>
   <uncompressed_cache_size>0</uncompressed_cache_size>
@@ -26,9 +37,11 @@ const serverConfig = `<clickhouse>
 </clickhouse>
 `
 
-// On loopback whoever reaches the port may do everything, without a password.
+// Programs on this machine may do everything: as default, by the native protocol or by name over HTTP. A request over HTTP that
+// names nobody comes from anywhere, any page open in a browser included: it is the reader's, who reads the tables and does nothing
+// else, looks at no file and fetches no URL.
 const usersConfig = `<clickhouse>
-  <profiles><default/></profiles>
+  <profiles><default/><reader><readonly>2</readonly></reader></profiles>
   <quotas><default/></quotas>
   <users>
     <default>
@@ -37,6 +50,19 @@ const usersConfig = `<clickhouse>
       <profile>default</profile>
       <quota>default</quota>
     </default>
+    <reader>
+      <no_password/>
+      <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
+      <profile>reader</profile>
+      <quota>default</quota>
+      <grants>
+        <query>GRANT SELECT ON waymark.*</query>
+        <query>GRANT SELECT ON waymark_store.*</query>
+        <query>GRANT SELECT ON system.*</query>
+        <query>GRANT SELECT ON information_schema.*</query>
+        <query>GRANT SHOW ON *.*</query>
+      </grants>
+    </reader>
   </users>
 </clickhouse>
 `
