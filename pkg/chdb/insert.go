@@ -2,7 +2,6 @@ package chdb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -156,6 +155,3 @@ func ClassOf(err error) Class {
 	}
 	return Retryable
 }
-
-// IsCanceled says whether an error is the caller's own end.
-func IsCanceled(err error) bool { return errors.Is(err, context.Canceled) }

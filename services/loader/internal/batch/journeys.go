@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"context"
 	"encoding/hex"
 
 	"github.com/waymark-analytics/waymark/pkg/chdb"
@@ -117,14 +118,14 @@ func (b *cartBlock) append(c *facts.Cart, partition int32, offset int64) {
 }
 
 // journeys adds the rows of stages and carts.
-func (w *writing) journeys(add func(b *chdb.Block) error, s *span, p part) error {
+func (w *writing) journeys(ctx context.Context, s *span, p part) error {
 	t := w.l.w
 	for _, row := range p.frame.Transitions {
 		if !w.have.transition(row) {
 			continue
 		}
 		t.transitions.append(row, s.partition, p.offset)
-		if err := add(t.transitions.Block); err != nil {
+		if err := w.cut(ctx, t.transitions.Block, 0); err != nil {
 			return err
 		}
 	}
@@ -133,7 +134,7 @@ func (w *writing) journeys(add func(b *chdb.Block) error, s *span, p part) error
 			continue
 		}
 		t.carts.append(row, s.partition, p.offset)
-		if err := add(t.carts.Block); err != nil {
+		if err := w.cut(ctx, t.carts.Block, 0); err != nil {
 			return err
 		}
 	}

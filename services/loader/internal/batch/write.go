@@ -138,7 +138,7 @@ func (w *writing) facts(ctx context.Context, s *span) error {
 				return err
 			}
 		}
-		if err := w.journeys(func(b *chdb.Block) error { return w.cut(ctx, b, 0) }, s, p); err != nil {
+		if err := w.journeys(ctx, s, p); err != nil {
 			return err
 		}
 		for _, row := range p.frame.Moves {

@@ -182,13 +182,7 @@ func TestRestoredPartitionsConcludeTheSame(t *testing.T) {
 					continue
 				}
 				p.Discard()
-				p.Checkpoint(func(key, value []byte) { saved[string(key)] = bytes.Clone(value) })
-				p = journey.New(journey.Config{Rules: func(string) *rules.Rules { return rule }})
-				for key, value := range saved {
-					if err := p.Restore([]byte(key), value); err != nil {
-						t.Fatal(err)
-					}
-				}
+				p = restored(t, p, saved, rule)
 				if p.Next() != int64(i)+1 {
 					t.Fatalf("restored to record %d, want %d", p.Next(), i+1)
 				}

@@ -36,15 +36,6 @@ func (p *Partition) Checkpoint(put func(key, value []byte)) {
 	put([]byte(metaKey), p.appendMeta(value[:0]))
 }
 
-// CheckpointAll is Checkpoint for every person, changed or not.
-func (p *Partition) CheckpointAll(put func(key, value []byte)) {
-	p.changed = p.changed[:0]
-	for i := range p.persons {
-		p.changed = append(p.changed, i)
-	}
-	p.Checkpoint(put)
-}
-
 func (p *Partition) appendMeta(b []byte) []byte {
 	b = append(b, checkpointFormat)
 	b = binary.AppendUvarint(b, Version)

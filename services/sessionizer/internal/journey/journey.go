@@ -189,7 +189,7 @@ func (p *Partition) keep(pr *project, offset int64, e *touchpoint.Event) kept {
 		k.referrer = 0
 	}
 	for _, field := range pr.program.hold {
-		value := canonical(event.Field(e, field))
+		value := event.Text(event.Field(e, field)) // JSON, so that values of two types stay apart
 		if value == `""` {
 			value = ""
 		}

@@ -185,7 +185,7 @@ func (p *program) funnel(project string, r *rules.Rules, f *rules.Funnel) funnel
 		for _, t := range s.When {
 			term := &facts.FunnelTerm{Field: t.Field}
 			for _, v := range t.Values {
-				term.Values = append(term.Values, canonical(v))
+				term.Values = append(term.Values, event.Text(v))
 			}
 			step.When = append(step.When, term)
 		}
@@ -244,9 +244,6 @@ func (p *program) mask(e *touchpoint.Event) (mask uint64) {
 	}
 	return mask
 }
-
-// canonical is the text of a scalar by which values held constant are compared: JSON, so that types stay apart.
-func canonical(v event.Value) string { return event.Text(v) }
 
 // isExcluded says whether a referrer counts as none: its host is, or is under, one of the excluded ones.
 func (p *program) isExcluded(referrer text) bool {
